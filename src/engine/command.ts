@@ -1,0 +1,76 @@
+/**
+ * What the control thread tells the worker, and what the worker tells back. Plain data: it crosses a
+ * MessagePort. The worker applies a command between two batches, never in the middle of one.
+ */
+import type { DeviceSpec } from '../port/device.ts'
+import type { FaultSpec } from '../port/fault.ts'
+import type { PortVlan } from '../switch/vlan.ts'
+
+/** How a port behaves in its switch; all of it can change while traffic flows. */
+export interface PortSettings {
+  vlan: PortVlan
+  mtu: number
+  up: boolean
+  learning: boolean
+  floodUnknown: boolean
+  floodMulticast: boolean
+  floodBroadcast: boolean
+  isolated: boolean
+  hairpin: boolean
+  locked: boolean
+  /** Most addresses; 0 = only the switch's limit. */
+  limit: number
+  /** Packets per second, Infinity = no limit. */
+  stormUnknown: number
+  stormMulticast: number
+  stormBroadcast: number
+  /** Static addresses: [MAC bytes, VID]. */
+  statics: [Uint8Array, number][]
+  /** The address of the switch's own device behind this port (a host port). */
+  own: Uint8Array | null
+}
+
+export type PortSpec =
+  | ({ type: 'device' } & DeviceSpec)
+  | { type: 'patch'; index: number; name: string; peer: number; mtu: number }
+  | { type: 'pcap'; index: number; name: string; mtu: number; frames: PcapFrames; loop: boolean; speed: number }
+
+/** A capture file, loaded: frame i is bytes[starts[i] .. starts[i + 1]), timesMs from the first. */
+export interface PcapFrames {
+  bytes: Uint8Array
+  starts: Uint32Array
+  timesMs: Float64Array
+}
+
+export interface SwitchSettings {
+  agingS: number
+  limit: number
+  /** Bit n opens 01-80-C2-00-00-0n. */
+  reservedOpen: number
+}
+
+export type Command =
+  | { op: 'switch-add'; id: number; name: string; fdb: SharedArrayBuffer; settings: SwitchSettings }
+  | { op: 'switch-set'; id: number; settings: SwitchSettings }
+  | { op: 'switch-remove'; id: number }
+  | { op: 'port-add'; switch: number; spec: PortSpec; settings: PortSettings; fault?: FaultSpec }
+  | { op: 'port-set'; index: number; settings: PortSettings }
+  | { op: 'port-remove'; index: number }
+  | { op: 'flush'; switch: number; port: number; vid: number }
+  | { op: 'capture'; index: number; ring: SharedArrayBuffer | null; snapLen: number }
+  | { op: 'poll'; policy: PollPolicy }
+  | { op: 'stop' }
+
+/** sleep: block at once; adaptive: spin a little while traffic flows; busy: never sleep. */
+export type PollPolicy = 'sleep' | 'adaptive' | 'busy'
+
+export interface Request {
+  seq: number
+  command: Command
+}
+
+export type Reply =
+  | { type: 'done'; seq: number; error?: string }
+  /** The device behind a port is gone; the worker has stopped using it. */
+  | { type: 'port-down'; index: number; errno: number }
+  | { type: 'stopped' }

@@ -1,0 +1,261 @@
+/**
+ * The data plane of one worker: its ports, switches and tables, and the loop (Snabb's "breath": all
+ * that is ready in, decide, all out, then the clock's work). Runs in a worker thread (worker.ts), or
+ * inline, stepped by a test with a clock of its own.
+ *
+ *     loop()   wait in the kernel -> service(now), for ever
+ *     service  every ready port one batch; then, once a second, tick
+ */
+import { type Io, type IoArrays, native } from '../native.ts'
+import { Batch } from '../packet/batch.ts'
+import { COUNTER_WORDS, Counter, drop } from '../packet/counters.ts'
+import { Drop } from '../packet/drop.ts'
+import { Clock, MAX_PORTS } from '../packet/layout.ts'
+import type { PlaneMemory } from '../packet/memory.ts'
+import { Pool } from '../packet/pool.ts'
+import type { Port, PortHost } from '../port/port.ts'
+import { Entry, Fdb } from '../switch/fdb.ts'
+import { PortFlag, PortTable } from '../switch/ports.ts'
+import { StormControl } from '../switch/storm.ts'
+import { Switch } from '../switch/switch.ts'
+import { setVlan } from '../switch/vlan.ts'
+import type { Command, PollPolicy, PortSettings } from './command.ts'
+import { openPort, setCapture } from './open.ts'
+import { Pipeline } from './pipeline.ts'
+
+/** How long the adaptive policy spins after traffic before it sleeps, microseconds. */
+const ADAPTIVE_SPIN_US = 20
+const TICK_MS = 1000
+const ETHERNET_HEADER = 14
+/** A frame may carry one tag more than its payload's MTU says (802.3 clause 3.2.7, Linux VLAN_HLEN). */
+const TAG = 4
+
+export class Engine implements PortHost {
+  readonly memory: PlaneMemory
+  readonly pool: Pool
+  readonly batch: Batch
+  readonly io: Io
+  readonly ports: PortTable
+  readonly storm = new StormControl()
+  readonly pipeline: Pipeline
+  readonly switches: (Switch | null)[] = []
+  /** Told about ports whose device is gone. */
+  onPortDown: (index: number, errno: number) => void = () => {}
+  private policy: PollPolicy = 'adaptive'
+  private running = false
+  private nextTickMs = 0
+  /** Ports that asked to be serviced, and those with a time of their own. */
+  private readonly readyList = new Int32Array(MAX_PORTS)
+  private readonly isReady = new Uint8Array(MAX_PORTS)
+  private readyCount = 0
+  private timed: Port[] = []
+
+  /** @param wakeFd an eventfd that ends a wait, or -1 */
+  constructor(memory: PlaneMemory, wakeFd = -1) {
+    this.memory = memory
+    this.pool = new Pool(memory.pool, memory.meta)
+    this.batch = new Batch(memory.rx)
+    if (!this.batch.fill(this.pool)) throw new RangeError('the packet pool is smaller than a batch')
+    const { pool, meta, rx, txq, events, clock, txResult } = memory
+    const arrays: IoArrays = { pool, meta, rx, txq, events, clock, txResult }
+    this.io = new native.Io(arrays, wakeFd)
+    this.ports = new PortTable(memory.txq)
+    this.pipeline = new Pipeline(this.pool, this.ports, memory.counters, MAX_PORTS, (index, errno) => {
+      this.detach(index)
+      this.onPortDown(index, errno)
+    })
+  }
+
+  ready(port: number): void {
+    if (this.isReady[port] === 1) return
+    this.isReady[port] = 1
+    this.readyList[this.readyCount++] = port
+  }
+
+  /** Runs until a stop command. `between` is called when `wait` was woken, and may apply commands. */
+  loop(between: () => void): void {
+    this.running = true
+    const { events, clock } = this.memory
+    let busy = false
+    while (this.running) {
+      const spin = this.policy === 'adaptive' && busy ? ADAPTIVE_SPIN_US : 0
+      const n = this.io.wait(this.policy === 'busy' ? 0 : this.timeout(clock[Clock.MonotonicMs]), spin)
+      for (let i = 0; i < n; i++) {
+        const token = events[2 * i]
+        if (token < 0) between()
+        else this.ready(token)
+      }
+      busy = this.service(clock[Clock.MonotonicMs])
+    }
+  }
+
+  private timeout(nowMs: number): number {
+    if (this.readyCount > 0) return 0
+    let until = this.nextTickMs
+    for (let i = 0; i < this.timed.length; i++) {
+      const due = this.timed[i].due()
+      if (due < until) until = due
+    }
+    return until <= nowMs ? 0 : Math.ceil(until - nowMs)
+  }
+
+  /** One breath: every port that was ready when it began gets one batch. True if there was traffic. */
+  service(nowMs: number): boolean {
+    const { batch, pipeline, readyList } = this
+    for (let i = 0; i < this.timed.length; i++) {
+      if (this.timed[i].due() <= nowMs) this.ready(this.timed[i].index)
+    }
+    const n = this.readyCount
+    let traffic = false
+    for (let i = 0; i < n; i++) {
+      const index = readyList[i]
+      this.isReady[index] = 0
+      const port = pipeline.portOf[index]
+      if (port !== null && pipeline.run(batch, port, nowMs) > 0) traffic = true
+    }
+    // What became ready meanwhile is the next breath's.
+    readyList.copyWithin(0, n, this.readyCount)
+    this.readyCount -= n
+    if (nowMs >= this.nextTickMs) this.tick(nowMs)
+    return traffic
+  }
+
+  /** Work that belongs to the clock, once a second. */
+  private tick(nowMs: number): void {
+    this.nextTickMs = nowMs + TICK_MS
+    for (const sw of this.switches) sw?.fdb.sweep((nowMs / 1000) | 0)
+  }
+
+  /** Applies one command. Throws an Error with a sentence; the plane is then as it was. */
+  apply(command: Command): void {
+    switch (command.op) {
+      case 'switch-add': {
+        const { agingS, limit, reservedOpen } = command.settings
+        const fdb = new Fdb(command.fdb, this.memory.counters, this.ports.limit, limit, agingS)
+        const { pool, ports, storm, memory } = this
+        const sw = new Switch(command.name, fdb, pool, ports, storm, memory.counters, MAX_PORTS)
+        sw.reservedOpen = reservedOpen
+        this.switches[command.id] = sw
+        break
+      }
+      case 'switch-set': {
+        const sw = this.needSwitch(command.id)
+        sw.fdb.agingS = command.settings.agingS
+        sw.fdb.limit = Math.min(command.settings.limit, sw.fdb.table.limit)
+        sw.reservedOpen = command.settings.reservedOpen
+        break
+      }
+      case 'switch-remove':
+        this.needSwitch(command.id)
+        this.switches[command.id] = null
+        break
+      case 'port-add':
+        this.addPort(openPort(this, this.io, command.spec, command.fault), command.switch)
+        this.set(command.spec.index, command.settings)
+        break
+      case 'port-set':
+        this.set(command.index, command.settings)
+        break
+      case 'port-remove':
+        this.removePort(command.index)
+        break
+      case 'flush':
+        this.needSwitch(command.switch).fdb.flush(command.port, command.vid, false)
+        break
+      case 'capture':
+        setCapture(this, command.index, command.ring, command.snapLen)
+        break
+      case 'poll':
+        this.policy = command.policy
+        break
+      case 'stop':
+        this.running = false
+    }
+  }
+
+  /** Puts an opened port into a switch. */
+  addPort(port: Port, switchId: number): void {
+    const sw = this.needSwitch(switchId)
+    if (this.pipeline.portOf[port.index] !== null) throw new Error(`port ${port.index} exists`)
+    this.replacePort(port)
+    this.pipeline.switchOf[port.index] = sw
+    sw.members[sw.memberCount++] = port.index
+  }
+
+  /** Swaps the object behind an index: a decorator put on or taken off. */
+  replacePort(port: Port): void {
+    this.pipeline.portOf[port.index] = port
+    this.timed = this.pipeline.portOf.filter((p): p is Port => p?.timed === true)
+  }
+
+  removePort(index: number): void {
+    const port = this.pipeline.portOf[index]
+    const sw = this.pipeline.switchOf[index]
+    if (port === null || sw === null) return
+    sw.fdb.flush(index, -1, true)
+    const left = [...sw.members.subarray(0, sw.memberCount)].filter((p) => p !== index)
+    sw.members.set(left)
+    sw.memberCount = left.length
+    this.detach(index)
+    this.pipeline.switchOf[index] = null
+    this.ports.flags[index] = 0
+  }
+
+  /** Stops using a port's device; what the port held is dropped by name. */
+  private detach(index: number): void {
+    const port = this.pipeline.portOf[index]
+    if (port === null) return
+    const held = port.held()
+    if (held > 0) drop(this.memory.counters, index, Drop.PortRemoved, held)
+    this.memory.counters[index * COUNTER_WORDS + Counter.Held] = 0
+    port.close()
+    this.pipeline.portOf[index] = null
+    this.timed = this.timed.filter((p) => p !== port)
+    this.ports.flags[index] &= ~PortFlag.Up
+    this.pipeline.switchOf[index]?.fdb.flush(index, -1, false)
+  }
+
+  /** Applies a port's settings; statics of before that are not in them go. */
+  set(index: number, s: PortSettings): void {
+    const { ports, storm } = this
+    const sw = this.pipeline.switchOf[index]
+    const port = this.pipeline.portOf[index]
+    if (sw === null || port === null) throw new Error(`no port ${index}`)
+    let flags = 0
+    if (s.up) flags |= PortFlag.Up
+    if (s.learning) flags |= PortFlag.Learning
+    if (s.floodUnknown) flags |= PortFlag.FloodUnknown
+    if (s.floodMulticast) flags |= PortFlag.FloodMulticast
+    if (s.floodBroadcast) flags |= PortFlag.FloodBroadcast
+    if (s.isolated) flags |= PortFlag.Isolated
+    if (s.hairpin) flags |= PortFlag.Hairpin
+    if (s.locked) flags |= PortFlag.Locked
+    ports.flags[index] = flags
+    ports.limit[index] = s.limit
+    ports.maxFrame[index] = s.mtu + ETHERNET_HEADER + TAG
+    port.mtu = s.mtu
+    setVlan(ports, index, s.vlan)
+    storm.set(ports, index, s.stormUnknown, s.stormMulticast, s.stormBroadcast)
+    sw.fdb.unpin(index)
+    const nowS = (this.memory.clock[Clock.MonotonicMs] / 1000) | 0
+    for (const [mac, vid] of s.statics) sw.fdb.pin(macLo(mac), Fdb.key1(macHi(mac), vid), index, Entry.None, nowS)
+    if (s.own) {
+      const vid = s.vlan.mode === 'access' ? s.vlan.vid : 0
+      sw.fdb.pin(macLo(s.own), Fdb.key1(macHi(s.own), vid), index, Entry.Own, nowS)
+    }
+  }
+
+  private needSwitch(id: number): Switch {
+    const sw = this.switches[id]
+    if (!sw) throw new Error(`no switch ${id}`)
+    return sw
+  }
+
+  close(): void {
+    for (let i = 0; i < MAX_PORTS; i++) this.detach(i)
+    this.io.close()
+  }
+}
+
+const macHi = (mac: Uint8Array): number => (mac[0] << 8) | mac[1]
+const macLo = (mac: Uint8Array): number => (mac[2] << 24) | (mac[3] << 16) | (mac[4] << 8) | mac[5]

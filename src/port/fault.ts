@@ -1,0 +1,1 @@
+export interface FaultSpec { seed: number }
