@@ -17,9 +17,9 @@
 //
 // Notes on performance: g++ 12 -O3 on a virtual EPYC, best of many, 1400 B / 64 KiB: 64-bit adds
 // with carry 111 ns / 5.0 us; the plain 32-bit loop, vectorised by the compiler, 60 / 2.6 (at
-// -O2 it is not, and takes 157 / 6.4); 16-byte vectors 45 / 1.9 to 2.5; 32-byte vectors 37 / 1.2.
-// So both vector widths are written out, and the wider is chosen at run time: not by
-// `target_clones`, whose ifunc the dynamic loader of musl lacks.
+// -O2 it is not, and takes 157 / 6.4); 16-byte vectors 45 to 80 / 1.9 to 3.3 (the machine is noisy);
+// 32-byte vectors 36 to 44 / 1.2 to 1.5. So both vector widths are written out, and the wider is
+// chosen at run time: not by `target_clones`, whose ifunc the dynamic loader of musl lacks.
 #include "checksum.h"
 
 #include <cstring>

@@ -23,6 +23,8 @@ namespace {
 constexpr int kMacBytes = 12;
 constexpr int kTagBytes = 4;
 constexpr int kMessages = 32; // per sendmmsg
+// A segment size of a few bytes is an attack on whoever has to segment: Linux's smallest MSS is 48.
+constexpr int kMaxSegments = 65536 / 48;
 constexpr int kHeadBytes = kMaxVnetHeader + kMacBytes + kTagBytes;
 
 int offload_for(int gsoType) {
@@ -84,7 +86,7 @@ class Sender {
     int32_t* meta = m_.metaOf(slot);
     uint8_t* slotBytes = m_.bytes(slot);
     const int head = meta[kHead], len = meta[kLen], strip = meta[kStrip];
-    if (head < kMaxVnetHeader || len <= 0 || head + len > kSlotSize || strip < 0 ||
+    if (head < kMaxVnetHeader || len <= 0 || head + len > kSlotSize || (strip != 0 && strip != kTagBytes) ||
         ((tag || strip) && (len < kMacBytes + strip || (meta[kFlags] & kNoEthernet)))) {
       r_[kMalformed]++;
       return;
@@ -142,7 +144,7 @@ class Sender {
                      (meta[kFlags] & kGsoEcn) != 0,
                      (meta[kFlags] & kNoEthernet) != 0};
     const size_t strip = static_cast<size_t>(meta[kStrip]);
-    if (!(meta[kFlags] & kCsumPartial) || !segmenter.init(super)) {
+    if (!(meta[kFlags] & kCsumPartial) || !segmenter.init(super) || segmenter.count() > kMaxSegments) {
       r_[kMalformed]++;
       return;
     }

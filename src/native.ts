@@ -7,7 +7,7 @@
  * leaves its namespace.
  */
 import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { packageRoot } from './root.ts'
 
 export interface IoArrays {
   pool: Uint8Array
@@ -112,6 +112,5 @@ export interface Native {
 }
 
 const require = createRequire(import.meta.url)
-const root = fileURLToPath(new URL('..', import.meta.url))
 
-export const native: Native = require('node-gyp-build')(root)
+export const native: Native = require('node-gyp-build')(packageRoot)

@@ -496,7 +496,27 @@ void a_routing_header_names_the_final_destination() {
     const Exact third(abolished);
     segments_of(describe(r, third, 100), &ok);
     EXPECT(!ok);
+
+    Recipe empty = r;  // segments left, but none in the header
+    empty.extensions = {0, 0, type, 1, 0, 0, 0, 0};
+    const Exact fourth(build(empty, payload));
+    segments_of(describe(empty, fourth, 100), &ok);
+    EXPECT(!ok);
   }
+}
+
+// Header length 0 makes the IP header pass as a UDP header, if the id is a fitting UDP length.
+void an_ipv4_header_is_not_its_own_payload() {
+  Recipe r = recipe(false, false);
+  r.id = 20 + 8 + 300;
+  Bytes bytes = build(r, random_bytes(300));
+  bytes[r.l3()] = 0x40;
+  const Exact frame(bytes);
+  SuperFrame s = describe(r, frame, 100);
+  s.csumStart = static_cast<int>(r.l3());
+  bool ok = false;
+  segments_of(s, &ok);
+  EXPECT(!ok);
 }
 
 // Each edit makes one thing wrong in a frame that is right otherwise.
@@ -860,6 +880,68 @@ void frames_that_lead_no_run() {
   }
 }
 
+// Makes the checksums of a changed frame right again, as if all of it were the packet `r` describes:
+// so a wrong length field is not refused for its checksum.
+void repair(Bytes* bytes, const Recipe& r) {
+  if (bytes->size() < r.payload()) return;
+  uint8_t* ip = bytes->data() + r.l3();
+  uint8_t* l4 = bytes->data() + r.l4();
+  const size_t l4Len = bytes->size() - r.l4();
+  if (!r.v6) {
+    write16(ip + 10, 0);
+    write16(ip + 10, 0xffffu ^ naive_sum(ip, r.l4() - r.l3(), 0));
+  }
+  const uint64_t pseudo = naive_sum(ip + (r.v6 ? 8 : 12), r.v6 ? 32 : 8, l4Len + (r.tcp ? 6 : 17));
+  uint8_t* field = l4 + (r.tcp ? 16 : 6);
+  write16(field, 0);
+  const size_t sum = 0xffffu ^ naive_sum(l4, l4Len, pseudo);
+  write16(field, sum == 0 && !r.tcp ? 0xffff : sum);
+}
+
+// Checksums are right, a length is not; or a datagram has no checksum, and its segment would get one.
+void lengths_that_disagree_never_merge() {
+  for (const Recipe& r : mergeable_recipes()) {
+    Recipe next = r;
+    next.id++;
+    next.seq += 50;
+    const Exact first(build(r, random_bytes(50)));
+    const Bytes good = build(next, random_bytes(50));
+    const auto merged = [&](const Bytes& bytes) {
+      const Exact second(bytes);
+      Coalescer coalescer;
+      EXPECT(coalescer.start(first.data(), first.size(), r.noEthernet, true));
+      return coalescer.add(second.data(), second.size());
+    };
+    EXPECT(merged(good));
+    for (int delta : {-1, 1}) {
+      std::vector<size_t> fields = {r.l3() + (r.v6 ? 5 : 3)};
+      if (!r.tcp) fields.push_back(r.l4() + 5);
+      for (size_t field : fields) {
+        Bytes bad = good;
+        bad[field] = static_cast<uint8_t>(bad[field] + delta);
+        repair(&bad, next);
+        EXPECT(!merged(bad));
+      }
+    }
+    Bytes padded = good;
+    padded.push_back(0);  // sums stay right, but for the length in the pseudo-header
+    EXPECT(!merged(padded));
+    repair(&padded, next);
+    EXPECT(!merged(padded));
+    if (!r.tcp) {
+      Bytes unsummed = good;
+      write16(&unsummed[r.l4() + 6], 0);
+      EXPECT(!merged(unsummed));
+      // A field of 0 that sums up all the same, because the payload makes up for it.
+      Bytes lucky = good;
+      const size_t word = read16(&lucky[r.payload()]), sum = read16(&lucky[r.l4() + 6]);
+      write16(&lucky[r.l4() + 6], 0);
+      write16(&lucky[r.payload()], (word + sum) % 0xffff);
+      EXPECT(!merged(lucky));
+    }
+  }
+}
+
 // Any single bit flipped after the checksums were made, in either frame.
 void a_wrong_checksum_never_merges() {
   for (const Recipe& r : mergeable_recipes()) {
@@ -965,22 +1047,6 @@ void nothing_happens_before_start() {
   EXPECT(!coalescer.add(second.data(), second.size()));  // the run is over
 }
 
-// Makes the checksums right again where the frame can be read at all.
-void repair(Bytes* bytes, bool noEthernet) {
-  Layers at{};
-  if (!parse_layers(bytes->data(), bytes->size(), noEthernet, &at)) return;
-  uint8_t* frame = bytes->data();
-  if (!at.v6) {
-    write16(frame + at.l3 + 10, 0);
-    write16(frame + at.l3 + 10, 0xffffu ^ naive_sum(frame + at.l3, at.l4 - at.l3, 0));
-  }
-  uint8_t* field = frame + at.l4 + (at.tcp ? 16 : 6);
-  write16(field, 0);
-  const size_t l4Len = at.end - at.l4;
-  const size_t sum = 0xffffu ^ naive_sum(frame + at.l4, l4Len, at.pseudo + l4Len);
-  write16(field, sum == 0 && !at.tcp ? 0xffff : sum);
-}
-
 // What is merged can be taken apart again into exactly the frames that came in.
 void mutated_runs_lose_nothing() {
   const std::vector<Recipe> recipes = mergeable_recipes();
@@ -999,7 +1065,7 @@ void mutated_runs_lose_nothing() {
           const size_t at = r.l3() + pick(r.payload() - r.l3());  // one field, and often a small change
           bytes[at] = static_cast<uint8_t>(bytes[at] ^ 1u << pick(8));
         }
-        if (!chance(4)) repair(&bytes, r.noEthernet);
+        if (!chance(4)) repair(&bytes, r);
       }
       frames.emplace_back(bytes);
       r.id++;
@@ -1030,7 +1096,7 @@ void mutated_runs_lose_nothing() {
         read16(&before[0][r.l3() + 4]) == read16(&before[1][r.l3() + 4])) {
       for (size_t k = 0; k < after.size(); k++) {  // fixed ids come back counted
         write16(&after[k][r.l3() + 4], read16(&before[0][r.l3() + 4]));
-        repair(&after[k], r.noEthernet);
+        repair(&after[k], r);
       }
     }
     EXPECT(ok && after == before);
@@ -1061,6 +1127,7 @@ const Test kTests[] = {
     TEST(a_udp_checksum_of_zero_is_sent_as_ones),
     TEST(ethernet_padding_is_not_payload),
     TEST(a_routing_header_names_the_final_destination),
+    TEST(an_ipv4_header_is_not_its_own_payload),
     TEST(super_frames_that_do_not_add_up_are_refused),
     TEST(headers_longer_than_the_buffer_are_refused),
     TEST(every_truncation_is_refused),
@@ -1069,6 +1136,7 @@ const Test kTests[] = {
     TEST(segments_coalesce_into_the_original),
     TEST(one_refusal_per_rule),
     TEST(frames_that_lead_no_run),
+    TEST(lengths_that_disagree_never_merge),
     TEST(a_wrong_checksum_never_merges),
     TEST(a_run_ends),
     TEST(a_run_fills_a_packet_and_no_more),

@@ -2,6 +2,7 @@
  * What the control thread tells the worker, and what the worker tells back. Plain data: it crosses a
  * MessagePort. The worker applies a command between two batches, never in the middle of one.
  */
+import type { ChannelSpec } from '../port/channel.ts'
 import type { DeviceSpec } from '../port/device.ts'
 import type { FaultSpec } from '../port/fault.ts'
 import type { PortVlan } from '../switch/vlan.ts'
@@ -33,6 +34,7 @@ export interface PortSettings {
 export type PortSpec =
   | ({ type: 'device' } & DeviceSpec)
   | { type: 'patch'; index: number; name: string; peer: number; mtu: number }
+  | ({ type: 'memory' } & ChannelSpec)
   | { type: 'pcap'; index: number; name: string; mtu: number; frames: PcapFrames; loop: boolean; speed: number }
 
 /** A capture file, loaded: frame i is bytes[starts[i] .. starts[i + 1]), timesMs from the first. */
@@ -51,11 +53,15 @@ export interface SwitchSettings {
 
 export type Command =
   | { op: 'switch-add'; id: number; name: string; fdb: SharedArrayBuffer; settings: SwitchSettings }
+  /** Two ports joined as they are. */
+  | { op: 'wire-add'; id: number }
   | { op: 'switch-set'; id: number; settings: SwitchSettings }
   | { op: 'switch-remove'; id: number }
   | { op: 'port-add'; switch: number; spec: PortSpec; settings: PortSettings; fault?: FaultSpec }
   | { op: 'port-set'; index: number; settings: PortSettings }
   | { op: 'port-remove'; index: number }
+  /** Stop using the device; the port stays a member, down. */
+  | { op: 'port-detach'; index: number }
   | { op: 'flush'; switch: number; port: number; vid: number }
   | { op: 'capture'; index: number; ring: SharedArrayBuffer | null; snapLen: number }
   | { op: 'poll'; policy: PollPolicy }
@@ -73,4 +79,8 @@ export type Reply =
   | { type: 'done'; seq: number; error?: string }
   /** The device behind a port is gone; the worker has stopped using it. */
   | { type: 'port-down'; index: number; errno: number }
+  /** The kernel said the device is down; it may come back, or be gone: the control thread looks. */
+  | { type: 'port-doubt'; index: number; errno: number }
+  /** A memory port has frames for the control thread. */
+  | { type: 'frames'; index: number }
   | { type: 'stopped' }

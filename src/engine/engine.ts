@@ -6,6 +6,7 @@
  *     loop()   wait in the kernel -> service(now), for ever
  *     service  every ready port one batch; then, once a second, tick
  */
+import { constants } from 'node:os'
 import { type Io, type IoArrays, native } from '../native.ts'
 import { Batch } from '../packet/batch.ts'
 import { COUNTER_WORDS, Counter, drop } from '../packet/counters.ts'
@@ -17,8 +18,10 @@ import type { Port, PortHost } from '../port/port.ts'
 import { Entry, Fdb } from '../switch/fdb.ts'
 import { PortFlag, PortTable } from '../switch/ports.ts'
 import { StormControl } from '../switch/storm.ts'
+import type { Stage } from '../switch/stage.ts'
 import { Switch } from '../switch/switch.ts'
 import { setVlan } from '../switch/vlan.ts'
+import { Wire } from '../switch/wire.ts'
 import type { Command, PollPolicy, PortSettings } from './command.ts'
 import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
@@ -38,9 +41,14 @@ export class Engine implements PortHost {
   readonly ports: PortTable
   readonly storm = new StormControl()
   readonly pipeline: Pipeline
-  readonly switches: (Switch | null)[] = []
+  /** Switches and wires by the id the control thread gave them. */
+  readonly stages: (Stage | null)[] = []
   /** Told about ports whose device is gone. */
   onPortDown: (index: number, errno: number) => void = () => {}
+  /** Told about ports whose device is down, and may be gone. */
+  onPortDoubt: (index: number, errno: number) => void = () => {}
+  /** Told about ports that have frames for the control thread. */
+  notify: (index: number) => void = () => {}
   private policy: PollPolicy = 'adaptive'
   private running = false
   private nextTickMs = 0
@@ -61,6 +69,7 @@ export class Engine implements PortHost {
     this.io = new native.Io(arrays, wakeFd)
     this.ports = new PortTable(memory.txq)
     this.pipeline = new Pipeline(this.pool, this.ports, memory.counters, MAX_PORTS, (index, errno) => {
+      if (errno === -constants.errno.ENETDOWN) return this.onPortDoubt(index, errno)
       this.detach(index)
       this.onPortDown(index, errno)
     })
@@ -123,7 +132,7 @@ export class Engine implements PortHost {
   /** Work that belongs to the clock, once a second. */
   private tick(nowMs: number): void {
     this.nextTickMs = nowMs + TICK_MS
-    for (const sw of this.switches) sw?.fdb.sweep((nowMs / 1000) | 0)
+    for (let i = 0; i < this.stages.length; i++) this.stages[i]?.tick(nowMs)
   }
 
   /** Applies one command. Throws an Error with a sentence; the plane is then as it was. */
@@ -135,9 +144,12 @@ export class Engine implements PortHost {
         const { pool, ports, storm, memory } = this
         const sw = new Switch(command.name, fdb, pool, ports, storm, memory.counters, MAX_PORTS)
         sw.reservedOpen = reservedOpen
-        this.switches[command.id] = sw
+        this.stages[command.id] = sw
         break
       }
+      case 'wire-add':
+        this.stages[command.id] = new Wire(this.pool, this.ports, this.memory.counters)
+        break
       case 'switch-set': {
         const sw = this.needSwitch(command.id)
         sw.fdb.agingS = command.settings.agingS
@@ -146,8 +158,8 @@ export class Engine implements PortHost {
         break
       }
       case 'switch-remove':
-        this.needSwitch(command.id)
-        this.switches[command.id] = null
+        this.needStage(command.id)
+        this.stages[command.id] = null
         break
       case 'port-add':
         this.addPort(openPort(this, this.io, command.spec, command.fault), command.switch)
@@ -158,6 +170,9 @@ export class Engine implements PortHost {
         break
       case 'port-remove':
         this.removePort(command.index)
+        break
+      case 'port-detach':
+        this.detach(command.index)
         break
       case 'flush':
         this.needSwitch(command.switch).fdb.flush(command.port, command.vid, false)
@@ -174,12 +189,13 @@ export class Engine implements PortHost {
   }
 
   /** Puts an opened port into a switch. */
-  addPort(port: Port, switchId: number): void {
-    const sw = this.needSwitch(switchId)
+  addPort(port: Port, stageId: number): void {
+    const stage = this.needStage(stageId)
+    if (stage.memberCount === stage.members.length) throw new Error(`stage ${stageId} has all the ports it can have`)
     if (this.pipeline.portOf[port.index] !== null) throw new Error(`port ${port.index} exists`)
     this.replacePort(port)
-    this.pipeline.switchOf[port.index] = sw
-    sw.members[sw.memberCount++] = port.index
+    this.pipeline.stageOf[port.index] = stage
+    stage.members[stage.memberCount++] = port.index
   }
 
   /** Swaps the object behind an index: a decorator put on or taken off. */
@@ -189,15 +205,14 @@ export class Engine implements PortHost {
   }
 
   removePort(index: number): void {
-    const port = this.pipeline.portOf[index]
-    const sw = this.pipeline.switchOf[index]
-    if (port === null || sw === null) return
-    sw.fdb.flush(index, -1, true)
-    const left = [...sw.members.subarray(0, sw.memberCount)].filter((p) => p !== index)
-    sw.members.set(left)
-    sw.memberCount = left.length
+    const stage = this.pipeline.stageOf[index]
+    if (stage === null) return
+    stage.forget(index, true)
+    const left = [...stage.members.subarray(0, stage.memberCount)].filter((p) => p !== index)
+    stage.members.set(left)
+    stage.memberCount = left.length
     this.detach(index)
-    this.pipeline.switchOf[index] = null
+    this.pipeline.stageOf[index] = null
     this.ports.flags[index] = 0
   }
 
@@ -212,15 +227,15 @@ export class Engine implements PortHost {
     this.pipeline.portOf[index] = null
     this.timed = this.timed.filter((p) => p !== port)
     this.ports.flags[index] &= ~PortFlag.Up
-    this.pipeline.switchOf[index]?.fdb.flush(index, -1, false)
+    this.pipeline.stageOf[index]?.forget(index, false)
   }
 
   /** Applies a port's settings; statics of before that are not in them go. */
   set(index: number, s: PortSettings): void {
     const { ports, storm } = this
-    const sw = this.pipeline.switchOf[index]
+    const stage = this.pipeline.stageOf[index]
     const port = this.pipeline.portOf[index]
-    if (sw === null || port === null) throw new Error(`no port ${index}`)
+    if (stage === null || port === null) throw new Error(`no port ${index}`)
     let flags = 0
     if (s.up) flags |= PortFlag.Up
     if (s.learning) flags |= PortFlag.Learning
@@ -236,19 +251,26 @@ export class Engine implements PortHost {
     port.mtu = s.mtu
     setVlan(ports, index, s.vlan)
     storm.set(ports, index, s.stormUnknown, s.stormMulticast, s.stormBroadcast)
-    sw.fdb.unpin(index)
+    if (!(stage instanceof Switch)) return
+    stage.fdb.unpin(index)
     const nowS = (this.memory.clock[Clock.MonotonicMs] / 1000) | 0
-    for (const [mac, vid] of s.statics) sw.fdb.pin(macLo(mac), Fdb.key1(macHi(mac), vid), index, Entry.None, nowS)
+    for (const [mac, vid] of s.statics) stage.fdb.pin(macLo(mac), Fdb.key1(macHi(mac), vid), index, Entry.None, nowS)
     if (s.own) {
       const vid = s.vlan.mode === 'access' ? s.vlan.vid : 0
-      sw.fdb.pin(macLo(s.own), Fdb.key1(macHi(s.own), vid), index, Entry.Own, nowS)
+      stage.fdb.pin(macLo(s.own), Fdb.key1(macHi(s.own), vid), index, Entry.Own, nowS)
     }
   }
 
+  private needStage(id: number): Stage {
+    const stage = this.stages[id]
+    if (!stage) throw new Error(`no switch ${id}`)
+    return stage
+  }
+
   private needSwitch(id: number): Switch {
-    const sw = this.switches[id]
-    if (!sw) throw new Error(`no switch ${id}`)
-    return sw
+    const stage = this.needStage(id)
+    if (!(stage instanceof Switch)) throw new Error(`${id} is not a switch`)
+    return stage
   }
 
   close(): void {

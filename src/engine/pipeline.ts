@@ -14,13 +14,13 @@ import { QUEUE_WORDS } from '../packet/memory.ts'
 import type { Pool } from '../packet/pool.ts'
 import type { Port, TxQueue } from '../port/port.ts'
 import type { PortTable } from '../switch/ports.ts'
-import type { Switch } from '../switch/switch.ts'
+import type { Stage } from '../switch/stage.ts'
 
 export class Pipeline {
   /** By port index; null = no such port. */
   readonly portOf: (Port | null)[]
-  /** The switch a port belongs to. */
-  readonly switchOf: (Switch | null)[]
+  /** The switch or wire a port belongs to. */
+  readonly stageOf: (Stage | null)[]
   private readonly pool: Pool
   private readonly ports: PortTable
   private readonly counters: Float64Array
@@ -39,7 +39,7 @@ export class Pipeline {
     this.ports = ports
     this.counters = counters
     this.portOf = new Array(maxPorts).fill(null)
-    this.switchOf = new Array(maxPorts).fill(null)
+    this.stageOf = new Array(maxPorts).fill(null)
     this.queue = { words: ports.queue, at: 0, count: 0 } satisfies TxQueue
     this.failed = failed
   }
@@ -51,9 +51,9 @@ export class Pipeline {
       if (received < 0) this.failed(port.index, received)
       return 0
     }
-    const sw = this.switchOf[port.index]
-    if (sw === null) drop(this.counters, port.index, Drop.NoEgress, batch.n)
-    else sw.process(batch, port.index, nowMs)
+    const stage = this.stageOf[port.index]
+    if (stage === null) drop(this.counters, port.index, Drop.NoEgress, batch.n)
+    else stage.process(batch, port.index, nowMs)
     if (this.ports.dirtyCount > 0) this.send()
     if (batch.taken > 0) batch.refill(this.pool)
     return received

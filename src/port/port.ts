@@ -31,6 +31,8 @@ export interface PortHost {
   readonly batch: Batch
   /** Asks the loop to call `rx` of this port in the same or the next round. */
   ready(port: number): void
+  /** Tells the control thread that a port has something for it. */
+  notify(port: number): void
 }
 
 /** What one port shall send: pairs (slot, tag) in words[at .. at + 2 * count). */

@@ -119,7 +119,7 @@ export class Fdb {
 
   private add(key0: number, key1: number, port: number, nowS: number): Learned {
     const own = port * COUNTER_WORDS
-    if (this.full(port) || (this.table.size >= this.limit && !this.evict(nowS))) {
+    if (this.full(port) || (this.table.size >= this.limit && !this.evict(port, nowS))) {
       this.counters[own + Counter.LearnRefused]++
       return Learned.Refused
     }
@@ -129,11 +129,21 @@ export class Fdb {
     return Learned.New
   }
 
-  /** Makes room for one address. False when none can go (all static). */
-  private evict(nowS: number): boolean {
-    const perPort = this.perPort
-    let greedy = 0
-    for (let p = 1; p < MAX_PORTS; p++) if (perPort[p] > perPort[greedy]) greedy = p
+  /**
+   * Makes room for one address of `port`. False when none can go (all static). Only addresses that can
+   * go are counted, and in a tie it is the one who asks that pays: so a port with no more than its
+   * equal share never loses an address to another's flood.
+   */
+  private evict(port: number, nowS: number): boolean {
+    const { perPort, pinned } = this
+    let greedy = port
+    let most = perPort[port] - pinned[port]
+    for (let p = 0; p < MAX_PORTS; p++) {
+      const learned = perPort[p] - pinned[p]
+      if (learned <= most) continue
+      most = learned
+      greedy = p
+    }
     const words = this.table.words
     const mask = this.table.capacity - 1
     let victim = -1
@@ -152,8 +162,8 @@ export class Fdb {
     }
     this.hand = i
     if (victim < 0) return false
-    const port = words[victim + 2] & Entry.PortMask
-    this.counters[port * COUNTER_WORDS + Counter.Evicted]++
+    const loser = words[victim + 2] & Entry.PortMask
+    this.counters[loser * COUNTER_WORDS + Counter.Evicted]++
     this.removeAt(victim)
     return true
   }
@@ -170,9 +180,10 @@ export class Fdb {
     if (this.table.size === 0 || this.agingS === 0) return
     const words = this.table.words
     const mask = this.table.capacity - 1
-    const places = Math.min(SWEEP_PLACES, this.table.capacity)
+    // Removing uses up a look too: so many do a small table in one call, whatever is in it.
+    const looks = Math.min(SWEEP_PLACES, this.table.capacity + this.table.size)
     let i = this.sweepHand
-    for (let step = 0; step < places; step++) {
+    for (let step = 0; step < looks; step++) {
       const at = i << 2
       if (words[at + 1] !== 0 && this.expired(at, nowS)) this.removeAt(at)
       else i = (i + 1) & mask
@@ -184,7 +195,7 @@ export class Fdb {
   pin(key0: number, key1: number, port: number, flags: Entry, nowS: number): boolean {
     const at = this.table.find(key0, key1)
     if (at >= 0) this.removeAt(at)
-    else if (this.table.size >= this.limit && !this.evict(nowS)) return false
+    else if (this.table.size >= this.limit && !this.evict(port, nowS)) return false
     this.table.insert(key0, key1, port | Entry.Static | flags, nowS)
     this.perPort[port]++
     this.pinned[port]++

@@ -17,6 +17,7 @@ import { META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import type { Pool } from '../packet/pool.ts'
 import { Entry, Fdb, Learned } from './fdb.ts'
 import { Member, PortFlag, type PortTable, VIDS } from './ports.ts'
+import type { Stage } from './stage.ts'
 import { Flood, type StormControl } from './storm.ts'
 import { classify, egressTag } from './vlan.ts'
 
@@ -25,7 +26,7 @@ const ETHERNET_HEADER = 14
 const RESERVED_HI = 0x0180
 const RESERVED_LO = 0xc2000000 | 0
 
-export class Switch {
+export class Switch implements Stage {
   readonly name: string
   readonly fdb: Fdb
   /** Port indices that are members now. */
@@ -59,8 +60,14 @@ export class Switch {
   /** Takes every packet of the batch a step on: queued, or dropped by name. */
   process(batch: Batch, port: number, nowMs: number): void {
     const nowS = (nowMs / 1000) | 0
+    const flags = this.ports.flags[port]
+    if ((flags & PortFlag.Up) === 0) {
+      drop(this.counters, port, Drop.PortDown, batch.n)
+      batch.n = 0
+      return
+    }
     this.admit(batch, port)
-    if ((this.ports.flags[port] & (PortFlag.Learning | PortFlag.Locked)) !== 0) this.learn(batch, port, nowS)
+    if ((flags & (PortFlag.Learning | PortFlag.Locked)) !== 0) this.learn(batch, port, nowS)
     this.forward(batch, port, nowMs, nowS)
   }
 
@@ -222,5 +229,13 @@ export class Switch {
     }
     if (copies === 0) drop(counters, port, Drop.NoEgress)
     else if (copies > 1) counters[port * COUNTER_WORDS + Counter.Made] += copies - 1
+  }
+
+  forget(port: number, alsoStatic: boolean): void {
+    this.fdb.flush(port, -1, alsoStatic)
+  }
+
+  tick(nowMs: number): void {
+    this.fdb.sweep((nowMs / 1000) | 0)
   }
 }

@@ -148,6 +148,8 @@ export function setVlan(ports: PortTable, port: number, vlan: PortVlan): void {
       if (vlan.translate?.length) {
         const inward = Uint16Array.from({ length: VIDS }, (_, vid) => vid)
         const outward = inward.slice()
+        // A number that only exists inside must not be a second way in: VID 0 has no members.
+        for (const [, inside] of vlan.translate) inward[inside] = 0
         for (const [wire, inside] of vlan.translate) {
           inward[wire] = inside
           outward[inside] = wire

@@ -1,0 +1,88 @@
+/** `taploom show WHAT`: the tables of a running daemon, for people or (`--json`) for programs. */
+import type { Command } from 'commander'
+import type { Query } from '../control/client.ts'
+import type { Palette } from '../control/render.ts'
+import { clientOf, whole } from './options.ts'
+
+type Render = typeof import('../control/render.ts')
+
+interface Subject {
+  name: string
+  description: string
+  options?(command: Command): void
+  query?(options: Record<string, unknown>): Query
+  render(document: never, p: Palette, render: Render): string
+}
+
+const asFilter = ({ switch: name, port, vlan }: Record<string, unknown>): Query =>
+  ({ switch: name, port, vlan }) as Query
+
+/** Options that narrow a request to a part of the forwarding database. */
+export function filterOptions(command: Command): void {
+  command
+    .option('--switch <name>', 'only this switch')
+    .option('--port <name>', 'only this port: switch.port, or port when only one switch has it')
+    .option('--vlan <id>', 'only this VLAN (0: without VLAN)', whole(0, 4094))
+}
+
+const SUBJECTS: Subject[] = [
+  {
+    name: 'ports',
+    description: 'ports: device, state, VLANs, bytes',
+    render: (rows, p, r) => r.portsTable(rows, p),
+  },
+  {
+    name: 'fdb',
+    description: 'forwarding database: which address is behind which port',
+    options: filterOptions,
+    query: asFilter,
+    render: (rows, p, r) => r.fdbTable(rows, p),
+  },
+  {
+    name: 'vlans',
+    description: 'VLANs and their ports',
+    render: (rows, p, r) => r.vlansTable(rows, p),
+  },
+  {
+    name: 'counters',
+    description: 'packets, bytes and learning per port',
+    render: (rows, p, r) => r.countersTable(rows, p),
+  },
+  {
+    name: 'drops',
+    description: 'packets dropped, by reason',
+    options: (command) => command.option('--all', 'reasons that never happened, too'),
+    query: ({ all }) => ({ all: all === true }),
+    render: (rows, p, r) => r.dropsTable(rows, p),
+  },
+  {
+    name: 'status',
+    description: 'version, worker, memory, switches, totals',
+    render: (report, p, r) => r.statusText(report, p),
+  },
+]
+
+const EXAMPLES = `
+Examples:
+  taploom show ports
+  taploom show fdb --switch lan --vlan 10
+  taploom show counters --json | jq '.[] | {port, rxPackets}'`
+
+export function show(program: Command): void {
+  const parent = program.command('show').description('print tables of the running daemon').addHelpText('after', EXAMPLES)
+  for (const subject of SUBJECTS) {
+    const command = parent.command(subject.name).description(subject.description)
+    subject.options?.(command)
+    command.option('--json', 'a stable JSON document instead of a table')
+    command.action(async (options: Record<string, unknown>) => {
+      const document = await clientOf(command).get(`/v1/${subject.name}`, subject.query?.(options))
+      if (options.json) {
+        process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+        return
+      }
+      const render = await import('../control/render.ts')
+      const text = subject.render(document as never, render.paletteFor(process.stdout), render)
+      process.stdout.write(`${text}\n`)
+    })
+  }
+}

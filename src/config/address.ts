@@ -1,0 +1,112 @@
+/**
+ * Addresses as people write them: MAC (IEEE 802), IPv4 and IPv6 (RFC 4291, written as RFC 5952 says),
+ * and CIDRs. Readers throw a Wrong with what was expected; they return one canonical spelling, so that
+ * two ways of writing one address compare equal.
+ */
+import { isIPv4, isIPv6 } from 'node:net'
+import { Wrong } from './value.ts'
+
+export interface Cidr {
+  /** Canonical: '10.0.0.1/24', 'fd00::1/64'. */
+  text: string
+  /** Without the prefix. */
+  address: string
+  family: 4 | 6
+  bits: bigint
+  prefix: number
+}
+
+const WIDTH = { 4: 32, 6: 128 } as const
+
+const MAC = 'a unicast MAC address such as 02:00:00:00:00:01'
+
+/** A unicast MAC address, in lower case with colons. */
+export function readMac(found: unknown): string {
+  if (typeof found !== 'string' || !/^[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}$/i.test(found)) {
+    throw new Wrong(MAC)
+  }
+  const mac = found.toLowerCase().replaceAll('-', ':')
+  if (mac === '00:00:00:00:00:00') throw new Wrong(MAC, 'all zero is nobody')
+  if (Number.parseInt(mac.slice(0, 2), 16) & 1) throw new Wrong(MAC, 'the lowest bit of its first byte makes it a group')
+  return mac
+}
+
+export function familyOf(address: string): 4 | 6 {
+  return address.includes(':') ? 6 : 4
+}
+
+/** An address of a host: one that can be a source. Canonical spelling. */
+export function readIp(found: unknown, expected = 'an IP address such as 10.0.0.1 or fd00::1'): string {
+  if (typeof found !== 'string') throw new Wrong(expected)
+  if (!isIPv4(found) && (!isIPv6(found) || found.includes('%'))) throw new Wrong(expected, whyNotIp(found))
+  // The URL parser writes IPv6 addresses as RFC 5952 wants them.
+  const address = isIPv4(found) ? found : new URL(`http://[${found}]`).hostname.slice(1, -1)
+  const why = whyNotHost(address)
+  if (why) throw new Wrong(expected, why)
+  return address
+}
+
+function whyNotIp(text: string): string | undefined {
+  if (text.includes('%')) return 'without a zone'
+  if (!/^[0-9.]+$/.test(text)) return undefined
+  const parts = text.split('.')
+  if (parts.length !== 4) return 'an IPv4 address has four parts'
+  if (parts.some((p) => /^0[0-9]/.test(p))) return 'a part with a leading zero could be octal'
+  if (parts.some((p) => Number(p) > 255)) return 'a part is above 255'
+  return undefined
+}
+
+function whyNotHost(address: string): string | undefined {
+  if (address === '0.0.0.0' || address === '::') return 'that is the unspecified address'
+  if (address === '255.255.255.255') return 'that is the broadcast address'
+  if (familyOf(address) === 6 ? address.startsWith('ff') : (Number.parseInt(address, 10) & 0xf0) === 0xe0) {
+    return 'that is a multicast address'
+  }
+  return undefined
+}
+
+/** An interface's address with its prefix. */
+export function readCidr(found: unknown): Cidr {
+  const expected = 'an address with its prefix, such as 10.0.0.2/24 or fd00::2/64'
+  if (typeof found !== 'string') throw new Wrong(expected)
+  const slash = found.indexOf('/')
+  if (slash < 0) throw new Wrong(expected, 'the prefix is missing')
+  const address = readIp(found.slice(0, slash), expected)
+  const family = familyOf(address)
+  const width = WIDTH[family]
+  const length = found.slice(slash + 1)
+  const prefix = /^(0|[1-9][0-9]{0,2})$/.test(length) ? Number(length) : -1
+  if (prefix < 1 || prefix > width) throw new Wrong(expected, `an IPv${family} prefix is from 1 to ${width}`)
+  const bits = ipBits(address)
+  const hostMask = (1n << BigInt(width - prefix)) - 1n
+  if (width - prefix > 1) {
+    if ((bits & hostMask) === 0n) {
+      const what = family === 4 ? "the network's own address" : "the subnet-router anycast address, RFC 4291 2.6.1"
+      throw new Wrong(expected, `that is ${what}`)
+    }
+    if (family === 4 && (bits & hostMask) === hostMask) throw new Wrong(expected, "that is the network's broadcast address")
+  }
+  return { text: `${address}/${prefix}`, address, family, bits, prefix }
+}
+
+/** An address as a number. */
+export function ipBits(address: string): bigint {
+  if (familyOf(address) === 4) return BigInt(address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0))
+  const [left, right] = address.split('::')
+  const head = left === '' ? [] : left.split(':')
+  const tail = right === undefined || right === '' ? [] : right.split(':')
+  const zeros = new Array<string>(8 - head.length - tail.length).fill('0')
+  return [...head, ...zeros, ...tail].reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n)
+}
+
+/** True if `address` lies in the subnet of `cidr`. */
+export function inSubnet(address: string, cidr: Cidr): boolean {
+  if (familyOf(address) !== cidr.family) return false
+  const shift = BigInt(WIDTH[cidr.family] - cidr.prefix)
+  return ipBits(address) >> shift === cidr.bits >> shift
+}
+
+/** fe80::/10: valid on one link only, so it may be used on many. */
+export function isLinkLocal(address: string): boolean {
+  return familyOf(address) === 6 && ipBits(address) >> 118n === 0x3fan
+}

@@ -1,0 +1,77 @@
+/**
+ * A configuration after validation: every default filled in, every unit a number. What the loader
+ * makes (load.ts), the differ compares (diff.ts) and the fabric builds (control/fabric.ts). Names and
+ * meaning of the keys are documented where they are declared, in schema.ts.
+ */
+import type { PollPolicy } from '../engine/command.ts'
+import type { FaultSpec } from '../port/fault.ts'
+import type { PortVlan } from '../switch/vlan.ts'
+
+export interface FabricConfig {
+  /** Network namespaces to create when missing. */
+  namespaces: string[]
+  poll: PollPolicy
+  switches: Record<string, SwitchConfig>
+}
+
+export interface SwitchConfig {
+  /** Seconds, 0 = never. */
+  agingS: number
+  /** Most addresses in all. */
+  limit: number
+  /** Bit n forwards 01-80-C2-00-00-0n. */
+  reservedOpen: number
+  /** Some port has a `vlan` key: tags mean something. */
+  vlanAware: boolean
+  ports: Record<string, PortConfig>
+}
+
+export interface PortConfig {
+  device: DeviceConfig
+  vlan: PortVlan
+  /** Largest payload of a frame our side sends, bytes. */
+  mtu: number
+  learning: boolean
+  flood: { unknown: boolean; multicast: boolean; broadcast: boolean }
+  isolated: boolean
+  hairpin: boolean
+  locked: boolean
+  /** Most addresses; 0 = only the switch's limit. */
+  limit: number
+  /** Packets per second; Infinity = no limit. */
+  storm: { unknown: number; multicast: number; broadcast: number }
+  statics: { mac: string; vid: number }[]
+  fault?: FaultSpec
+}
+
+/** A namespace as written: '' = the daemon's own, a name, a path or a pid. */
+export type Netns = string
+
+export interface LinkConfig {
+  name: string
+  netns: Netns
+  /** CIDRs, IPv4 and IPv6. */
+  addresses: string[]
+  /** Default gateways, at most one of each family. */
+  gateways: string[]
+  /** Lower case, colons; undefined = the kernel chooses. */
+  mac?: string
+  mtu: number
+}
+
+export interface OffloadConfig {
+  checksum: boolean
+  tso: boolean
+  uso: boolean
+}
+
+export type DeviceConfig =
+  | ({ type: 'tap' | 'tun'; offload: OffloadConfig; persist: boolean; queues: number } & LinkConfig)
+  /** The switch's own interface: a TAP in the daemon's namespace. */
+  | ({ type: 'host'; offload: OffloadConfig } & LinkConfig)
+  | { type: 'packet'; name: string; netns: Netns }
+  /** The other end: a port of a switch of this fabric that names us. */
+  | { type: 'patch'; switch: string; port: string }
+  | { type: 'pcap'; file: string; loop: boolean; speed: number }
+  /** Frames come and go through the library. */
+  | { type: 'memory' }

@@ -1,0 +1,177 @@
+/**
+ * The daemon: one configuration file, one fabric, one control socket, until somebody ends it.
+ *
+ *     load, validate  ->  capabilities  ->  socket  ->  system check  ->  fabric  ->  serve  ->  ready
+ *     (exit 2)            (exit 1)          (one daemon per socket)
+ *
+ * The socket comes before anything is created, so a second daemon fails without touching a device.
+ * Every step that fails undoes the ones before it.
+ *
+ *     signal              so
+ *     SIGINT, SIGTERM     removes what it created, exit 0 (or 1, when that fails)
+ *     a second one        stops waiting for that: removes what it can at once, exit 1
+ *     SIGHUP              reload; a bad configuration is logged, and what runs goes on
+ */
+import { checkSystem, loadConfig } from '../config/load.ts'
+import type { FabricConfig } from '../config/types.ts'
+import { Fabric } from './fabric.ts'
+import { type Logger, type PortEvent, PortLog } from './log.ts'
+import { captureEncoder } from './pcapng.ts'
+import { requireCapabilities } from './privilege.ts'
+import { ControlServer } from './server.ts'
+
+export interface DaemonOptions {
+  /** Path of the configuration; absolute, so that a reload finds it whatever the caller's directory was. */
+  file: string
+  socket: string
+  log: Logger
+}
+
+export class Daemon {
+  readonly options: DaemonOptions
+  /** What runs now. */
+  config: FabricConfig
+  readonly fabric: Fabric
+  private readonly server: ControlServer
+  private readonly portLog: PortLog
+  /** Reloads come one after the other. */
+  private turn: Promise<unknown> = Promise.resolve()
+  private closing: Promise<void> | null = null
+
+  private constructor(options: DaemonOptions, config: FabricConfig, fabric: Fabric, server: ControlServer) {
+    this.options = options
+    this.config = config
+    this.fabric = fabric
+    this.server = server
+    this.portLog = new PortLog((port, event, leftOut) => this.logPort(port, event, leftOut))
+    const note = (e: { switch: string; port: string }, event: PortEvent) =>
+      this.portLog.note(`${e.switch}.${e.port}`, event, performance.now())
+    fabric.on('port-down', (e) => note(e, { state: 'down', errno: e.errno, reason: e.reason }))
+    fabric.on('port-up', (e) => note(e, { state: 'up' }))
+    server.serve({ fabric, reload: (file) => this.reload(file), encoder: captureEncoder })
+  }
+
+  /** @throws ConfigError, PrivilegeError, SocketError, or what the kernel refused; nothing is left then */
+  static async start(options: DaemonOptions): Promise<Daemon> {
+    const { file, socket, log } = options
+    const config = await loadConfig(file)
+    requireCapabilities(config)
+    const server = new ControlServer(log)
+    try {
+      await server.listen(socket)
+      await checkSystem(config)
+      const fabric = await Fabric.open(config, { log, configFile: file })
+      return new Daemon(options, config, fabric, server)
+    } catch (error) {
+      await server.close()
+      throw error
+    }
+  }
+
+  /** Loads the file again, or another one, and applies the difference. Returns a line per change. */
+  reload(file = this.options.file): Promise<string[]> {
+    const work = this.turn.then(async () => {
+      const next = await loadConfig(file)
+      requireCapabilities(next)
+      await checkSystem(next, this.config)
+      const changes = await this.fabric.apply(next)
+      this.config = next
+      this.options.log.info({ file, changes }, changes.length === 0 ? 'reloaded: nothing changed' : 'reloaded')
+      return changes
+    })
+    this.turn = work.catch(() => {})
+    return work
+  }
+
+  /** Removes exactly what was created. Safe to call twice. */
+  close(): Promise<void> {
+    this.closing ??= this.closeOnce()
+    return this.closing
+  }
+
+  private async closeOnce(): Promise<void> {
+    await this.turn
+    this.portLog.close()
+    try {
+      await this.server.close()
+    } finally {
+      await this.fabric.close()
+    }
+  }
+
+  private logPort(port: string, event: PortEvent, leftOut: number): void {
+    const { state, errno, reason } = event
+    const fields = { port, state, errno, reason, ...(leftOut > 0 ? { leftOut } : {}) }
+    if (state === 'up') this.options.log.info(fields, `port ${port} is up`)
+    else this.options.log.warn(fields, `port ${port} is down: ${reason}`)
+  }
+}
+
+export interface RunOptions extends DaemonOptions {
+  /**
+   * Called once traffic flows. A number ends the daemon with that exit code; nothing lets it run until
+   * a signal comes. `ended` is aborted by that signal.
+   */
+  ready(daemon: Daemon, ended: AbortSignal): Promise<number | undefined> | number | undefined
+}
+
+/** How long the removal may go on after a second signal. */
+const LAST_CHANCE_MS = 500
+
+/** Runs a daemon with signals to its exit code. @throws what Daemon.start throws */
+export async function runDaemon(options: RunOptions): Promise<number> {
+  const { log } = options
+  const ended = new AbortController()
+  let daemon: Daemon | null = null
+  /** An exit code that outweighs what `ready` said. */
+  let forced: number | null = null
+  const end = (signal: string): void => {
+    if (ended.signal.aborted) {
+      log.warn({ signal }, 'a second signal: ending at once')
+      forced = 1
+      setTimeout(() => process.exit(1), LAST_CHANCE_MS)
+      return
+    }
+    log.info({ signal }, 'ending')
+    ended.abort()
+  }
+  const crash = (error: unknown): void => {
+    log.fatal({ err: error }, 'an error nobody expected: ending')
+    forced = 1
+    ended.abort()
+  }
+  const hangup = (): void => {
+    if (daemon === null) return
+    daemon.reload().catch((error) => log.error({ code: error.code }, `reload refused: ${error.message}`))
+  }
+  const handlers: [string, (argument: never) => void][] = [
+    ['SIGINT', end],
+    ['SIGTERM', end],
+    ['SIGHUP', hangup],
+    ['uncaughtException', crash],
+    ['unhandledRejection', crash],
+  ]
+  for (const [event, handler] of handlers) process.on(event, handler)
+  try {
+    daemon = await Daemon.start(options)
+    daemon.fabric.on('failed', crash)
+    const code = ended.signal.aborted ? 0 : await untilDone(options, daemon, ended.signal)
+    await daemon.close()
+    log.info({}, 'everything that was created is removed')
+    return forced ?? code
+  } catch (error) {
+    await daemon?.close().catch((e) => log.error({ err: e }, 'could not remove everything'))
+    throw error
+  } finally {
+    for (const [event, handler] of handlers) process.off(event, handler)
+  }
+}
+
+/** The exit code that `ready` gives, or 0 when a signal comes first. */
+async function untilDone(options: RunOptions, daemon: Daemon, ended: AbortSignal): Promise<number> {
+  const signalled = new Promise<number>((resolve) => {
+    ended.addEventListener('abort', () => resolve(0), { once: true })
+  })
+  const asked = Promise.resolve(options.ready(daemon, ended)).then((code) => code ?? signalled)
+  return Promise.race([asked, signalled])
+}

@@ -1,0 +1,90 @@
+/**
+ * What `show` shows: the stable JSON documents of the control API and of the library. A field is
+ * added, never renamed or removed.
+ */
+export interface PortStatus {
+  name: string
+  switch: string
+  /** tap, tun, host, packet, patch, pcap, memory. */
+  type: string
+  /** up: traffic flows; down: the device is gone or not set up; see `reason`. */
+  state: 'up' | 'down'
+  reason: string | null
+  device: string | null
+  netns: string | null
+  mac: string | null
+  mtu: number
+  vlan: string
+  addresses: string[]
+  /** Offloads in force: checksum, tso4, tso6, ecn, uso. */
+  offloads: string[]
+  learned: number
+  rxPackets: number
+  rxBytes: number
+  txPackets: number
+  txBytes: number
+  drops: number
+}
+
+export interface FdbRow {
+  switch: string
+  vlan: number
+  mac: string
+  port: string
+  type: 'dynamic' | 'static' | 'own'
+  /** Seconds since the last frame; 0 for static ones. */
+  ageS: number
+}
+
+export interface VlanRow {
+  switch: string
+  vlan: number
+  tagged: string[]
+  untagged: string[]
+  addresses: number
+}
+
+export interface CounterRow {
+  port: string
+  switch: string
+  rxPackets: number
+  rxBytes: number
+  /** Super-frames among rxPackets. */
+  rxSuper: number
+  txPackets: number
+  txBytes: number
+  /** Copies a flood or a fault made of packets received here. */
+  made: number
+  held: number
+  learned: number
+  moved: number
+  learnRefused: number
+  evicted: number
+  captured: number
+  captureLost: number
+  drops: number
+}
+
+export interface DropRow {
+  port: string
+  switch: string
+  reason: string
+  side: 'in' | 'out'
+  packets: number
+  meaning: string
+}
+
+export interface StatusReport {
+  version: string
+  node: string
+  pid: number
+  startedAt: string
+  uptimeS: number
+  configFile: string | null
+  poll: string
+  workers: { state: 'running' | 'stopped'; restarts: number }[]
+  switches: { name: string; ports: number; up: number; addresses: number; limit: number; agingS: number; vlanAware: boolean }[]
+  memory: { residentBytes: number; poolSlots: number }
+  /** in + made = out + dropped + held; see the conservation law in packet/counters.ts. */
+  totals: { in: number; made: number; out: number; dropped: number; held: number }
+}

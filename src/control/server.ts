@@ -1,0 +1,251 @@
+/**
+ * The control API: HTTP and JSON on a unix socket, never on TCP. Who may open the socket (mode 0660)
+ * may do everything; there is no other authorisation.
+ *
+ *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
+ *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
+ *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
+ *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
+ *     GET  /metrics                            Prometheus text
+ *
+ * The documents are those of model.ts. An error is {error: {code, message, details}}: 400 a bad
+ * request, 404 no such thing, 409 not now, 422 a configuration that is wrong, 500 anything else.
+ * A list reads shared memory in this process: it never asks the worker, however busy that is.
+ */
+import { Readable } from 'node:stream'
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
+import { CaptureStream, type CaptureSource, type Encoder } from './capture-stream.ts'
+import type { Logger } from './log.ts'
+import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
+import type { FdbRow, PortStatus, VlanRow } from './model.ts'
+import { claimSocket, PID_HEADER } from './socket.ts'
+
+export interface PortFilter {
+  switch?: string
+  port?: string
+  vlan?: number
+}
+
+/** What the server needs of a fabric. */
+export interface Served<Record = unknown> extends Measured {
+  fdb(filter?: PortFilter): FdbRow[]
+  vlans(): VlanRow[]
+  flushFdb(filter: PortFilter): Promise<number>
+  capture(port: string, options: { snapLen: number }): Promise<CaptureSource<Record>> | CaptureSource<Record>
+}
+
+export interface Service<Record = unknown> {
+  fabric: Served<Record>
+  /** Returns a line per change. */
+  reload(file?: string): Promise<string[]>
+  encoder(source: CaptureSource<Record>, snapLen: number): Encoder<Record>
+}
+
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly details: unknown
+
+  constructor(status: number, code: string, message: string, details: unknown = null) {
+    super(message)
+    this.status = status
+    this.code = code
+    this.details = details
+  }
+}
+
+const BODY_LIMIT = 64 * 1024
+const NAME = { type: 'string', minLength: 1, maxLength: 255 }
+const VLAN = { type: 'integer', minimum: 0, maximum: 4094 }
+const FILTER = object({ switch: NAME, port: NAME, vlan: VLAN })
+const SCHEMAS = {
+  fdb: { querystring: FILTER },
+  none: { querystring: object({}) },
+  drops: { querystring: object({ all: { type: 'boolean', default: false } }) },
+  reload: { body: object({ file: { type: 'string', minLength: 1, maxLength: 4096 } }) },
+  flush: { body: FILTER },
+  capture: {
+    querystring: {
+      ...object({
+        port: NAME,
+        // 0 = whole packets; a super-frame has up to 64 KiB and its headers.
+        snaplen: { type: 'integer', minimum: 0, maximum: 262144, default: 0 },
+        count: { type: 'integer', minimum: 1 },
+        // Seconds; a timer takes no more than 2^31 - 1 ms.
+        duration: { type: 'number', exclusiveMinimum: 0, maximum: 2_000_000 },
+      }),
+      required: ['port'],
+    },
+  },
+  captureId: { params: object({ id: { type: 'integer', minimum: 1 } }) },
+}
+const WHOLE_PACKET = 65535
+
+function object(properties: object): object {
+  return { type: 'object', properties, additionalProperties: false }
+}
+
+interface CaptureQuery {
+  port: string
+  snaplen: number
+  count?: number
+  duration?: number
+}
+
+export class ControlServer<Record = unknown> {
+  private readonly app: FastifyInstance
+  private readonly log: Logger
+  private readonly captures = new Map<number, CaptureStream<Record>>()
+  private nextCapture = 1
+  private service: Service<Record> | null = null
+  private release = () => {}
+
+  constructor(log: Logger) {
+    this.log = log
+    this.app = fastify({
+      bodyLimit: BODY_LIMIT,
+      forceCloseConnections: true,
+      ajv: { customOptions: { removeAdditional: false, coerceTypes: true } },
+    })
+    this.routes()
+  }
+
+  /** Takes the socket. Until `serve` every request is answered with 503. */
+  async listen(socket: string): Promise<void> {
+    await this.app.ready()
+    this.release = await claimSocket(this.app.server, socket)
+  }
+
+  serve(service: Service<Record>): void {
+    this.service = service
+  }
+
+  /** Ends captures and connections, removes the socket. Safe to call twice. */
+  async close(): Promise<void> {
+    await Promise.allSettled([...this.captures.values()].map((capture) => capture.stop()))
+    await this.app.close()
+    this.release()
+    this.release = () => {}
+  }
+
+  private get fabric(): Served<Record> {
+    return this.need().fabric
+  }
+
+  private need(): Service<Record> {
+    if (this.service === null) throw new ApiError(503, 'starting', 'taploom is still starting')
+    return this.service
+  }
+
+  private routes(): void {
+    const { app } = this
+    app.addHook('onRequest', async (_, reply) => {
+      reply.header(PID_HEADER, process.pid)
+    })
+    app.get('/v1/ports', { schema: SCHEMAS.none }, () => this.fabric.ports())
+    app.get('/v1/vlans', { schema: SCHEMAS.none }, () => this.fabric.vlans())
+    app.get('/v1/counters', { schema: SCHEMAS.none }, () => this.fabric.counters())
+    app.get('/v1/status', { schema: SCHEMAS.none }, () => this.fabric.status())
+    app.get<{ Querystring: PortFilter }>('/v1/fdb', { schema: SCHEMAS.fdb }, (req, reply) => {
+      const rows = this.fabric.fdb(this.filter(req.query))
+      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+    })
+    app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
+      return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)
+    })
+    app.post<{ Body: { file?: string } }>('/v1/reload', { schema: SCHEMAS.reload }, async (req) => {
+      return { changes: await this.need().reload(req.body.file) }
+    })
+    app.post<{ Body: PortFilter }>('/v1/flush', { schema: SCHEMAS.flush }, async (req) => {
+      return { flushed: await this.fabric.flushFdb(this.filter(req.body)) }
+    })
+    app.get<{ Querystring: CaptureQuery }>('/v1/capture', { schema: SCHEMAS.capture }, (req, reply) => {
+      return this.capture(req.query, reply)
+    })
+    app.delete<{ Params: { id: number } }>('/v1/capture/:id', { schema: SCHEMAS.captureId }, async (req) => {
+      const capture = this.captures.get(req.params.id)
+      if (!capture) throw new ApiError(404, 'unknown-capture', `no capture ${req.params.id} is running`)
+      return capture.stop()
+    })
+    app.get('/metrics', { schema: SCHEMAS.none }, (_, reply) => {
+      return metricsText(this.fabric).then((text) => reply.type(METRICS_TYPE).send(text))
+    })
+    app.setNotFoundHandler((req) => {
+      throw new ApiError(404, 'not-found', `there is no ${req.method} ${req.url}`)
+    })
+    app.setErrorHandler((error: FastifyError, _, reply) => this.answerError(error, reply))
+  }
+
+  private async capture(query: CaptureQuery, reply: FastifyReply): Promise<void> {
+    const service = this.need()
+    const port = this.port(query.port)
+    const snapLen = query.snaplen === 0 ? WHOLE_PACKET : query.snaplen
+    const source = await service.fabric.capture(`${port.switch}.${port.name}`, { snapLen })
+    const { count, duration } = query
+    const id = this.nextCapture++
+    reply.hijack()
+    const durationMs = duration === undefined ? undefined : duration * 1000
+    const encoder = service.encoder(source, snapLen)
+    const capture = new CaptureStream(id, source, encoder, reply.raw, { count, durationMs })
+    this.captures.set(id, capture)
+    const { captured, lost } = await capture.done
+    this.captures.delete(id)
+    this.log.debug({ port: query.port, captured, lost }, 'capture ended')
+  }
+
+  /** A filter whose names exist. */
+  private filter(wanted: PortFilter): PortFilter {
+    const { switch: name, port, vlan } = wanted
+    const switches = this.fabric.status().switches.map((s) => s.name)
+    if (name !== undefined && !switches.includes(name)) {
+      throw new ApiError(404, 'unknown-switch', `no switch ${name}; there is ${switches.join(', ')}`, { switches })
+    }
+    if (port === undefined) return { switch: name, vlan }
+    const found = this.port(port, name)
+    return { switch: found.switch, port: `${found.switch}.${found.name}`, vlan }
+  }
+
+  /** `switch.port`, or `port` when only one switch (or the one given) has it. */
+  private port(name: string, within?: string): PortStatus {
+    const ports = this.fabric.ports()
+    const full = (p: PortStatus): string => `${p.switch}.${p.name}`
+    const inside = within === undefined ? ports : ports.filter((p) => p.switch === within)
+    const exact = inside.find((p) => full(p) === name)
+    if (exact) return exact
+    const found = inside.filter((p) => p.name === name)
+    if (found.length === 1) return found[0]
+    if (found.length > 1) {
+      const names = found.map(full)
+      throw new ApiError(400, 'ambiguous-port', `port ${name} is in several switches: say ${names.join(' or ')}`, { ports: names })
+    }
+    const names = inside.map(full)
+    throw new ApiError(404, 'unknown-port', `no port ${name}; there is ${names.join(', ') || 'none'}`, { ports: names })
+  }
+
+  private answerError(error: FastifyError & Partial<ApiError>, reply: FastifyReply): FastifyReply {
+    const [status, code, details] = classify(error)
+    if (status === 500) this.log.error({ err: error }, 'a control request failed')
+    return reply.code(status).send({ error: { code, message: error.message, details } })
+  }
+}
+
+function classify(error: FastifyError | ApiError): [status: number, code: string, details: unknown] {
+  if (error instanceof ApiError) return [error.status, error.code, error.details]
+  // By name: the loader is no part of what this file needs.
+  if (error.name === 'ConfigError') return [422, 'config', Object.fromEntries(Object.entries(error))]
+  if (error.validation) return [400, 'bad-request', error.validation]
+  if (error.statusCode !== undefined && error.statusCode < 500) return [error.statusCode, 'bad-request', null]
+  return [500, 'failed', null]
+}
+
+const ROWS_PER_CHUNK = 2000
+
+/** A large table as JSON in pieces, so that a million addresses never are one string. */
+function* jsonRows(rows: object[]): Generator<string> {
+  yield '['
+  for (let from = 0; from < rows.length; from += ROWS_PER_CHUNK) {
+    const text = JSON.stringify(rows.slice(from, from + ROWS_PER_CHUNK)).slice(1, -1)
+    yield from === 0 ? text : `,${text}`
+  }
+  yield ']'
+}

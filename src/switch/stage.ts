@@ -1,0 +1,16 @@
+/**
+ * What a port's packets go to: a switch, a wire, later a router. Called once per batch.
+ */
+import type { Batch } from '../packet/batch.ts'
+
+export interface Stage {
+  /** Indices of the ports that belong to it: members[0 .. memberCount). */
+  readonly members: Int32Array
+  memberCount: number
+  /** Takes every packet of the batch a step on: queued on ports, or dropped by name. */
+  process(batch: Batch, port: number, nowMs: number): void
+  /** Forgets what was learned of a port; static entries only when it is removed. */
+  forget(port: number, alsoStatic: boolean): void
+  /** Work that belongs to the clock, once a second. */
+  tick(nowMs: number): void
+}
