@@ -59,6 +59,8 @@ int grant_offloads(int fd, int wanted) {
 TapDevice open_tap(const TapOptions& options) {
   TapDevice device;
   Descriptors opened;
+  if (options.name.size() >= IFNAMSIZ) // cut off, it could be the name of another device
+    throw SysError{ENAMETOOLONG, "ioctl TUNSETIFF", "a device name has at most 15 bytes: " + options.name};
   in_namespace(options.netns, [&] {
     ifreq request{};
     std::strncpy(request.ifr_name, options.name.c_str(), IFNAMSIZ - 1);

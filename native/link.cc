@@ -22,6 +22,8 @@ struct Socket { // any socket takes the interface ioctls of its namespace
 };
 
 ifreq request_for(const std::string& name) {
+  if (name.size() >= IFNAMSIZ) // cut off, it could be the name of another device
+    throw SysError{ENAMETOOLONG, "ioctl", "a device name has at most 15 bytes: " + name};
   ifreq request{};
   std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
   return request;

@@ -23,7 +23,8 @@ constexpr int kTagBytes = 4;
 constexpr int kMacBytes = 12;
 
 // Tells `meta` what the virtio header says. Lengths that do not fit leave an empty packet,
-// which the first stage drops as a runt.
+// which the first stage drops as a runt. Of a packet without bytes the header is not looked at: it
+// may not have come at all.
 void describe(int32_t* meta, const uint8_t* header, int vnetSize, int len, int flags) {
   meta[kHead] = kHeadroom;
   meta[kLen] = len;
@@ -32,7 +33,7 @@ void describe(int32_t* meta, const uint8_t* header, int vnetSize, int len, int f
   meta[kGsoSize] = 0;
   meta[kStrip] = 0;
   meta[kTci] = 0;
-  if (vnetSize == 0) return;
+  if (vnetSize == 0 || len == 0) return;
   VnetHeader vnet;
   std::memcpy(&vnet, header, sizeof vnet);
   if (vnet.flags & kVnetNeedsCsum) {
@@ -60,18 +61,16 @@ int receive_tap(const Device& device, const Memory& memory, int from, int max, i
   int count = 0, bytes = 0;
   while (count < max && bytes < budget) {
     const int slot = memory.rx[from + count];
-    if (!memory.has(slot)) return -EFAULT;
     uint8_t* at = memory.bytes(slot) + kHeadroom - vnetSize;
-    const ssize_t got = read(device.fd, at, kSlotSize - kHeadroom + vnetSize);
+    const ssize_t got = read(device.fd, at, static_cast<size_t>(kSlotSize - kHeadroom + vnetSize));
     if (got < 0) {
       if (errno == EINTR) continue;
       if (count == 0 && errno != EAGAIN) return -errno;
       break;
     }
-    if (got < vnetSize) continue;
     int32_t* meta = memory.metaOf(slot);
     meta[kPort] = device.token;
-    describe(meta, at, vnetSize, static_cast<int>(got) - vnetSize, flags);
+    describe(meta, at, vnetSize, got < vnetSize ? 0 : static_cast<int>(got) - vnetSize, flags);
     bytes += static_cast<int>(got);
     count++;
   }
@@ -103,7 +102,6 @@ int receive_packet(const Device& device, const Memory& memory, int from, int max
     const int want = max - count < kMessages ? max - count : kMessages;
     for (int i = 0; i < want; i++) {
       const int slot = memory.rx[from + count + i];
-      if (!memory.has(slot)) return -EFAULT;
       pieces[i] = {memory.bytes(slot) + kHeadroom - device.vnetSize,
                    static_cast<size_t>(kSlotSize - kHeadroom + device.vnetSize)};
       messages[i].msg_hdr = {nullptr, 0, &pieces[i], 1, control[i], sizeof control[i], 0};
@@ -112,6 +110,12 @@ int receive_packet(const Device& device, const Memory& memory, int from, int max
     const int got = recvmmsg(device.fd, messages, static_cast<unsigned>(want), MSG_DONTWAIT, nullptr);
     if (got < 0) {
       if (errno == EINTR) continue;
+      if (errno == EINVAL) { // a super-frame of a kind the virtio header has no number for: it is lost
+        int32_t* meta = memory.metaOf(memory.rx[from + count++]);
+        meta[kPort] = device.token;
+        describe(meta, nullptr, 0, 0, 0);
+        continue;
+      }
       if (count == 0 && errno != EAGAIN) return -errno;
       break;
     }
@@ -141,7 +145,8 @@ int receive_packet(const Device& device, const Memory& memory, int from, int max
 } // namespace
 
 int receive(const Device& device, const Memory& memory, int from, int max, int budget) {
-  if (from < 0 || max < 0 || from + max > memory.rxWords) return -EFAULT;
+  if (from < 0 || max < 0 || from > memory.rxWords || max > memory.rxWords - from) return -EFAULT;
+  if (!memory.hasAll(memory.rx + from, max, 1)) return -EFAULT;
   return device.kind == DeviceKind::kPacket ? receive_packet(device, memory, from, max, budget)
                                             : receive_tap(device, memory, from, max, budget);
 }

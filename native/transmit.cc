@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kMacBytes = 12;
 constexpr int kTagBytes = 4;
+constexpr int kIpv4Header = 20; // the shortest header in front of a checksum
 constexpr int kMessages = 32; // per sendmmsg
 // A segment size of a few bytes is an attack on whoever has to segment: Linux's smallest MSS is 48.
 constexpr int kMaxSegments = 65536 / 48;
@@ -43,7 +44,9 @@ struct Outgoing {
   int count = 0;
 };
 
+// `meta` was found sound; null for a frame that needs nothing.
 void put_vnet(uint8_t* to, int vnetSize, const int32_t* meta, int shift) {
+  if (vnetSize == 0) return;
   std::memset(to, 0, static_cast<size_t>(vnetSize));
   if (!meta) return;
   VnetHeader vnet{};
@@ -58,7 +61,8 @@ void put_vnet(uint8_t* to, int vnetSize, const int32_t* meta, int shift) {
   if (meta[kGsoSize]) {
     vnet.gsoType = static_cast<uint8_t>(meta[kGsoType] | (flags & kGsoEcn ? kVnetGsoEcn : 0));
     vnet.gsoSize = static_cast<uint16_t>(meta[kGsoSize]);
-    vnet.hdrLen = static_cast<uint16_t>(meta[kHdrLen] + shift);
+    // A hint of the sender's, never checked: it may be any number.
+    vnet.hdrLen = static_cast<uint16_t>(static_cast<unsigned>(meta[kHdrLen]) + static_cast<unsigned>(shift));
   }
   std::memcpy(to, &vnet, sizeof vnet);
 }
@@ -80,20 +84,20 @@ size_t put_head(uint8_t* to, int vnetSize, const uint8_t* frame, uint32_t tag) {
 
 class Sender {
  public:
-  Sender(const Device& device, const Memory& memory) : d_(device), m_(memory), r_(memory.txResult) {}
+  Sender(const Device& device, const Memory& memory)
+      : d_(device), m_(memory), r_(memory.txResult), offloads_(device.vnetSize ? device.offloads : 0) {}
 
   void send(int slot, uint32_t tag) {
     int32_t* meta = m_.metaOf(slot);
     uint8_t* slotBytes = m_.bytes(slot);
     const int head = meta[kHead], len = meta[kLen], strip = meta[kStrip];
-    if (head < kMaxVnetHeader || len <= 0 || head + len > kSlotSize || (strip != 0 && strip != kTagBytes) ||
-        ((tag || strip) && (len < kMacBytes + strip || (meta[kFlags] & kNoEthernet)))) {
+    if (!sound(meta, tag)) {
       r_[kMalformed]++;
       return;
     }
     uint8_t* frame = slotBytes + head;
-    if (meta[kGsoSize] && !takes_gso(meta[kGsoType])) return segment(meta, frame, tag);
-    if ((meta[kFlags] & kCsumPartial) && !(d_.offloads & kOffCsum) && !finish(meta, frame)) return;
+    if (meta[kGsoSize] && !takes_gso(meta)) return segment(meta, frame, tag);
+    if ((meta[kFlags] & kCsumPartial) && !(offloads_ & kOffCsum) && !finish(meta, frame)) return;
     const int shift = (tag ? kTagBytes : 0) - strip;
     const int vnetSize = d_.vnetSize;
     Outgoing& out = next();
@@ -119,9 +123,26 @@ class Sender {
   int fatal() const { return fatal_; }
 
  private:
-  bool takes_gso(int type) const {
-    const int bit = offload_for(type);
-    return bit > 0 && (d_.offloads & bit);
+  // Whether the numbers fit the slot, the frame and the virtio header.
+  static bool sound(const int32_t* meta, uint32_t tag) {
+    const int head = meta[kHead], len = meta[kLen], strip = meta[kStrip], flags = meta[kFlags];
+    if (head < kMaxVnetHeader || len <= 0 || head > kSlotSize || len > kSlotSize - head) return false;
+    if (strip != 0 && strip != kTagBytes) return false;
+    if ((tag || strip) && (len < kMacBytes + strip || (flags & kNoEthernet))) return false;
+    if (meta[kGsoSize] < 0 || meta[kGsoSize] > 0xffff) return false;
+    if (!(flags & kCsumPartial)) return true;
+    // Behind an IP header: a sender must not have addresses or a tag rewritten after they were judged.
+    const int lowest = (flags & kNoEthernet ? 0 : kMacBytes + strip + 2) + kIpv4Header;
+    const int start = meta[kCsumStart], offset = meta[kCsumOffset];
+    return start >= lowest && start <= 0xffff - kTagBytes && start <= len - 2 && offset >= 0 &&
+           offset <= len - 2 - start;
+  }
+
+  // Every kind of segmentation needs the checksum offload, as in the kernel.
+  bool takes_gso(const int32_t* meta) const {
+    const int bit = offload_for(meta[kGsoType]);
+    const int needed = bit | kOffCsum | (meta[kFlags] & kGsoEcn ? kOffEcn : 0);
+    return bit > 0 && (offloads_ & needed) == needed;
   }
 
   bool finish(int32_t* meta, uint8_t* frame) {
@@ -235,6 +256,7 @@ class Sender {
   const Device& d_;
   const Memory& m_;
   int32_t* r_;
+  const int offloads_; // without a virtio header nothing can be asked for
   Outgoing out_[kMessages];
   int queued_ = 0;
   int fatal_ = 0;
@@ -244,11 +266,11 @@ class Sender {
 
 int transmit(const Device& device, const Memory& memory, int at, int count) {
   std::memset(memory.txResult, 0, kTxWords * sizeof(int32_t));
-  if (at < 0 || count < 0 || at + 2 * count > memory.txWords) return -EFAULT;
+  if (at < 0 || count < 0 || at > memory.txWords || count > (memory.txWords - at) / 2) return -EFAULT;
+  if (!memory.hasAll(memory.txq + at, count, 2)) return -EFAULT;
   Sender sender(device, memory);
   for (int i = 0; i < count; i++) {
     const int slot = memory.txq[at + 2 * i];
-    if (!memory.has(slot)) return -EFAULT;
     if (sender.fatal()) {
       memory.txResult[kDown]++;
       continue;

@@ -1,22 +1,18 @@
 // Tests of the pure parts: checksum.cc, segment.cc, coalesce.cc. Build and run: `make test` here.
 //
-// The oracle is a frame builder with a checksum of its own, two bytes at a time. A segment is right
-// if it equals, byte for byte, the frame built for its place in the stream; a coalesced super-frame
-// is right if it equals the one that was taken apart. Every frame under test lies in a heap block
-// of exactly its length, so that AddressSanitizer sees a read of one byte too many.
+// The oracle is a frame builder with a checksum of its own (frames.h). A segment is right if it
+// equals, byte for byte, the frame built for its place in the stream; a coalesced super-frame is
+// right if it equals the one that was taken apart. Every frame under test lies in a heap block of
+// exactly its length, so that AddressSanitizer sees a read of one byte too many.
 //
-//   1  the oracle     naive checksum, Recipe, build()
-//   2  checksum       lengths, alignments, partial checksums
-//   3  segment        against the builder, single fields, refusals, truncation, mutation
-//   4  coalesce       round trips, one refusal per rule, mutation
+//   1  checksum       lengths, alignments, partial checksums
+//   2  segment        against the builder, single fields, refusals, truncation, mutation
+//   3  coalesce       round trips, one refusal per rule, mutation
 //
 // Deterministic: the seed is fixed, and nothing is asked of the machine.
 #include <algorithm>
 #include <climits>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -24,212 +20,12 @@
 #include "../coalesce.h"
 #include "../layout.h"
 #include "../segment.h"
+#include "check.h"
+#include "frames.h"
 
 using namespace taploom;
-using Bytes = std::vector<uint8_t>;
 
 namespace {
-
-int failuresHere = 0;  // of the running test
-
-// Reports the first few failures of a test; the rest of a loop would say the same.
-#define EXPECT(condition)                                                                          \
-  do {                                                                                             \
-    if (!(condition) && ++failuresHere <= 3) std::printf("  line %d: %s\n", __LINE__, #condition); \
-  } while (0)
-
-std::mt19937 generator(20240229);
-size_t pick(size_t below) { return generator() % below; }
-bool chance(size_t oneIn) { return pick(oneIn) == 0; }
-size_t between(size_t from, size_t to) { return from + pick(to - from + 1); }
-
-Bytes random_bytes(size_t len) {
-  Bytes bytes(len);
-  for (uint8_t& b : bytes) b = static_cast<uint8_t>(generator());
-  return bytes;
-}
-
-// A copy on the heap with nothing behind it, not even a vector's spare capacity.
-class Exact {
- public:
-  explicit Exact(const Bytes& bytes) : Exact(bytes.data(), bytes.size()) {}
-  Exact(const uint8_t* bytes, size_t len) : data_(static_cast<uint8_t*>(std::malloc(len))), len_(len) {
-    if (len != 0) std::memcpy(data_, bytes, len);
-  }
-  Exact(Exact&& other) noexcept : data_(other.data_), len_(other.len_) { other.data_ = nullptr; }
-  Exact(const Exact&) = delete;
-  Exact& operator=(const Exact&) = delete;
-  ~Exact() { std::free(data_); }
-  uint8_t* data() const { return data_; }
-  size_t size() const { return len_; }
-  Bytes bytes() const { return Bytes(data_, data_ + len_); }
-
- private:
-  uint8_t* data_;
-  size_t len_;
-};
-
-// ---------------------------------------------------------------------------------------------
-// 1. The oracle
-
-uint16_t naive_sum(const uint8_t* data, size_t len, uint64_t sum) {
-  for (size_t i = 0; i < len; i++) sum += i % 2 == 0 ? uint64_t{data[i]} << 8 : data[i];
-  while (sum > 0xffff) sum = (sum >> 16) + (sum & 0xffff);
-  return static_cast<uint16_t>(sum);
-}
-
-void append16(Bytes* out, size_t v) {
-  out->push_back(static_cast<uint8_t>(v >> 8));
-  out->push_back(static_cast<uint8_t>(v));
-}
-void append32(Bytes* out, uint32_t v) {
-  append16(out, v >> 16);
-  append16(out, v & 0xffff);
-}
-void append(Bytes* out, const Bytes& bytes) { out->insert(out->end(), bytes.begin(), bytes.end()); }
-
-constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kPsh = 8, kAck = 16, kUrg = 32, kEce = 64, kCwr = 128;
-
-enum class L4Sum { kFull, kPartial };
-
-// Everything that can differ between two frames. The defaults are those of a frame in mid-stream.
-struct Recipe {
-  bool v6 = false, tcp = true, noEthernet = false;
-  std::vector<uint16_t> tags;  // TPIDs, outer first
-  uint8_t lastMacByte = 0x02;
-  uint16_t tci = 0x2064;
-  uint8_t tos = 0, ttl = 64;
-  uint16_t id = 0x1234, fragment = 0x4000;  // DF
-  uint32_t flowLabel = 0x12345;
-  Bytes ipOptions;   // whole words
-  Bytes extensions;  // IPv6, each without its next-header byte's value (build() chains them)
-  std::vector<uint8_t> extensionTypes;
-  Bytes finalDst;  // where a routing header leads, if not to the IPv6 header's destination
-  uint8_t lastAddrByte = 9;
-  uint16_t srcPort = 40000, dstPort = 443;
-  uint32_t seq = 0x01020304, ack = 0x0a0b0c0d;
-  uint8_t reserved = 0, flags = kAck;
-  uint16_t window = 501, urgent = 0;
-  Bytes tcpOptions;  // whole words
-  L4Sum sum = L4Sum::kFull;
-
-  size_t l3() const { return noEthernet ? 0 : 14 + 4 * tags.size(); }
-  size_t l4() const { return l3() + (v6 ? 40 + extensions.size() : 20 + ipOptions.size()); }
-  size_t payload() const { return l4() + (tcp ? 20 + tcpOptions.size() : 8); }
-  int gsoType() const { return !tcp ? kGsoUdp : v6 ? kGsoTcp6 : kGsoTcp4; }
-  // Payload of the longest packet.
-  size_t room() const { return 65535 + (v6 ? l3() + 40 : l3()) - payload(); }
-};
-
-Bytes build(const Recipe& r, const uint8_t* payload, size_t payloadLen) {
-  Bytes out;
-  if (!r.noEthernet) {
-    append(&out, {0x02, 0, 0, 0, 0, 0x01, 0x02, 0, 0, 0, 0, r.lastMacByte});
-    for (uint16_t tpid : r.tags) {
-      append16(&out, tpid);
-      append16(&out, r.tci);
-    }
-    append16(&out, r.v6 ? 0x86dd : 0x0800);
-  }
-  const size_t l4Header = r.payload() - r.l4();
-  const size_t l4Len = l4Header + payloadLen;
-  const uint8_t protocol = r.tcp ? 6 : 17;
-  Bytes src, dst;
-  if (r.v6) {
-    src = {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-    dst = {0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, r.lastAddrByte};
-    append32(&out, 0x60000000u | uint32_t{r.tos} << 20 | r.flowLabel);
-    append16(&out, r.extensions.size() + l4Len);
-    out.push_back(r.extensionTypes.empty() ? protocol : r.extensionTypes[0]);
-    out.push_back(r.ttl);
-    append(&out, src);
-    append(&out, dst);
-    const size_t from = out.size();
-    append(&out, r.extensions);
-    for (size_t i = 0, at = from; i < r.extensionTypes.size(); i++) {
-      out[at] = i + 1 < r.extensionTypes.size() ? r.extensionTypes[i + 1] : protocol;
-      at += (out[at + 1] + 1u) * 8;
-    }
-  } else {
-    src = {10, 0, 0, 1};
-    dst = {10, 0, 0, r.lastAddrByte};
-    const size_t headerLen = 20 + r.ipOptions.size();
-    const size_t from = out.size();
-    out.push_back(static_cast<uint8_t>(0x40 | headerLen / 4));
-    out.push_back(r.tos);
-    append16(&out, headerLen + l4Len);
-    append16(&out, r.id);
-    append16(&out, r.fragment);
-    append(&out, {r.ttl, protocol, 0, 0});
-    append(&out, src);
-    append(&out, dst);
-    append(&out, r.ipOptions);
-    const int sum = ~naive_sum(out.data() + from, headerLen, 0) & 0xffff;
-    out[from + 10] = static_cast<uint8_t>(sum >> 8);
-    out[from + 11] = static_cast<uint8_t>(sum);
-  }
-  const size_t l4 = out.size();
-  append16(&out, r.srcPort);
-  append16(&out, r.dstPort);
-  if (r.tcp) {
-    append32(&out, r.seq);
-    append32(&out, r.ack);
-    out.push_back(static_cast<uint8_t>(l4Header / 4 << 4 | r.reserved));
-    out.push_back(r.flags);
-    append16(&out, r.window);
-    append16(&out, 0);
-    append16(&out, r.urgent);
-    append(&out, r.tcpOptions);
-  } else {
-    append16(&out, l4Len);
-    append16(&out, 0);
-  }
-  out.insert(out.end(), payload, payload + payloadLen);
-
-  Bytes pseudo = src;
-  append(&pseudo, r.finalDst.empty() ? dst : r.finalDst);
-  append16(&pseudo, protocol);
-  append16(&pseudo, l4Len);
-  int sum = naive_sum(pseudo.data(), pseudo.size(), 0);
-  if (r.sum == L4Sum::kFull) {
-    sum = ~naive_sum(out.data() + l4, l4Len, static_cast<uint64_t>(sum)) & 0xffff;
-    if (sum == 0 && !r.tcp) sum = 0xffff;
-  }
-  const size_t at = l4 + (r.tcp ? 16 : 6);
-  out[at] = static_cast<uint8_t>(sum >> 8);
-  out[at + 1] = static_cast<uint8_t>(sum);
-  return out;
-}
-Bytes build(const Recipe& r, const Bytes& payload) { return build(r, payload.data(), payload.size()); }
-
-Recipe recipe(bool v6, bool tcp) {
-  Recipe r;
-  r.v6 = v6;
-  r.tcp = tcp;
-  return r;
-}
-
-// One of each kind and envelope: 4 protocols x (no Ethernet, 0, 1, 2 tags) x (bare, with options).
-std::vector<Recipe> all_recipes() {
-  const std::vector<std::vector<uint16_t>> envelopes = {{}, {0x8100}, {0x88a8, 0x8100}, {0x9100, 0x8100}};
-  std::vector<Recipe> all;
-  for (int kind = 0; kind < 16; kind++) {
-    for (size_t envelope = 0; envelope <= envelopes.size(); envelope++) {
-      Recipe r = recipe((kind & 1) != 0, (kind & 2) != 0);
-      r.noEthernet = envelope == envelopes.size();
-      if (!r.noEthernet) r.tags = envelopes[envelope];
-      if ((kind & 4) != 0) r.tcpOptions = {1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9};  // timestamps
-      if (!r.tcp) r.tcpOptions.clear();
-      if ((kind & 8) != 0 && !r.v6) r.ipOptions = {0x94, 4, 0, 0};  // router alert
-      if ((kind & 8) != 0 && r.v6) {
-        r.extensionTypes = {0, 60};
-        r.extensions = {0, 0, 5, 2, 0, 0, 1, 0, 0, 1, 1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
-      }
-      all.push_back(r);
-    }
-  }
-  return all;
-}
 
 SuperFrame describe(const Recipe& r, const Exact& frame, int gsoSize, bool ecn = false) {
   SuperFrame s{};
@@ -263,27 +59,8 @@ std::vector<Bytes> segments_of(const SuperFrame& frame, bool* ok) {
   return out;
 }
 
-// What Linux would make of it, by the builder.
-std::vector<Bytes> expected_segments(const Recipe& super, const Bytes& payload, size_t gsoSize, bool ecn) {
-  std::vector<Bytes> out;
-  size_t sent = 0;
-  do {
-    const size_t len = payload.size() - sent < gsoSize ? payload.size() - sent : gsoSize;
-    const bool last = sent + len == payload.size();
-    Recipe r = super;
-    r.sum = L4Sum::kFull;
-    r.id = static_cast<uint16_t>(super.id + out.size());
-    r.seq = static_cast<uint32_t>(super.seq + sent);
-    if (!last) r.flags = static_cast<uint8_t>(r.flags & ~(kFin | kPsh));
-    if (ecn && sent > 0) r.flags = static_cast<uint8_t>(r.flags & ~kCwr);
-    out.push_back(build(r, payload.data() + sent, len));
-    sent += len;
-  } while (sent < payload.size());
-  return out;
-}
-
 // ---------------------------------------------------------------------------------------------
-// 2. Checksum
+// 1. Checksum
 
 void checksum_of_every_length_and_alignment() {
   const Bytes source = random_bytes(2100);
@@ -371,7 +148,7 @@ void finish_refuses_a_field_outside() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// 3. Segment
+// 2. Segment
 
 void segments_equal_the_frames_of_the_builder() {
   const size_t lengths[] = {0, 1, 2, 7, 8, 535, 536, 537, 1072, 1073, 2801, 4321};
@@ -669,7 +446,7 @@ void mutated_super_frames_stay_sane() {
 }
 
 // ---------------------------------------------------------------------------------------------
-// 4. Coalesce
+// 3. Coalesce
 
 // The super-frame in one piece, as the caller's gather would write it.
 Bytes gather(const SuperFrame& super, const std::vector<Exact>& frames, size_t payloadOffset) {
@@ -1104,13 +881,7 @@ void mutated_runs_lose_nothing() {
   EXPECT(merged > 20000);
 }
 
-struct Test {
-  const char* name;
-  void (*run)();
-};
-#define TEST(name) \
-  { #name, name }
-const Test kTests[] = {
+const std::vector<Test> kTests = {
     TEST(checksum_of_every_length_and_alignment),
     TEST(checksum_of_random_lengths),
     TEST(checksum_loses_no_carry),
@@ -1147,14 +918,4 @@ const Test kTests[] = {
 
 }  // namespace
 
-int main() {
-  int passed = 0, failed = 0;
-  for (const Test& test : kTests) {
-    failuresHere = 0;
-    test.run();
-    if (failuresHere != 0) std::printf("FAIL %s (%d)\n", test.name, failuresHere);
-    failuresHere == 0 ? passed++ : failed++;
-  }
-  std::printf("%d passed, %d failed\n", passed, failed);
-  return failed == 0 ? 0 : 1;
-}
+int main() { return run_all(kTests); }

@@ -12,7 +12,12 @@ import { once } from 'node:events'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
 import type { Command } from 'commander'
-import { CAPTURE_ID_HEADER, CAPTURED_TRAILER, type CaptureResult, LOST_TRAILER } from '../control/capture-stream.ts'
+import {
+  CAPTURE_ID_HEADER,
+  CAPTURED_TRAILER,
+  type CaptureResult,
+  LOST_TRAILER,
+} from '../control/capture-stream.ts'
 import { type ControlClient, ControlError, type Query } from '../control/client.ts'
 import { UsageError } from './exit.ts'
 import { clientOf, plural, seconds, whole } from './options.ts'
@@ -49,7 +54,7 @@ export function capture(program: Command): void {
         throw new UsageError('a capture is binary: give a file, or a pipe to a program that reads pcapng')
       }
       // Opened before the capture starts: a file that cannot be written costs the daemon nothing.
-      const file = write === '-' ? null : await open(write, 'w')
+      const file = write === '-' ? null : await create(write)
       try {
         const { captured, lost } = await record(clientOf(command), { port, ...limits }, file)
         process.stderr.write(`${plural(captured, 'packet')} captured, ${lost} lost\n`)
@@ -57,6 +62,14 @@ export function capture(program: Command): void {
         await file?.close()
       }
     })
+}
+
+async function create(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'w')
+  } catch (error) {
+    throw new Error(`cannot write the capture: ${(error as Error).message}`)
+  }
 }
 
 async function record(client: ControlClient, query: Query, file: FileHandle | null): Promise<CaptureResult> {

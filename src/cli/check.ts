@@ -17,9 +17,12 @@ export function check(program: Command): void {
     .option('--offline', 'only the file, not this machine')
     .addHelpText('after', NOTES)
     .action(async (file: string, options: { offline?: boolean }) => {
-      const { checkSystem, loadConfig } = await import('../config/load.ts')
-      const config = await loadConfig(file)
-      if (!options.offline) await checkSystem(config)
+      const { loadConfig } = await import('../config/load.ts')
+      const config = loadConfig(file)
+      if (!options.offline) {
+        const { checkSystem } = await import('../config/system.ts')
+        checkSystem(config)
+      }
       process.stdout.write(`${file}: ok (${sizeText(config)})\n`)
     })
 }

@@ -3,7 +3,7 @@
  * heavy (the addon, fastify, zod) only when it runs.
  */
 import { Command } from 'commander'
-import { packageVersion } from '../control/root.ts'
+import { version } from '../root.ts'
 import { bench } from './bench.ts'
 import { capture } from './capture.ts'
 import { check } from './check.ts'
@@ -30,7 +30,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or configuration.`
 
 const program = new Command('taploom')
   .description('A virtual switch in one Node.js process: TAP and TUN devices woven into one fabric.')
-  .version(packageVersion(), '-V, --version', 'print the version')
+  .version(version, '-V, --version', 'print the version')
   .helpOption('-h, --help', 'print help')
   .helpCommand('help [command]', 'print help for a command')
   .showSuggestionAfterError(true)

@@ -11,7 +11,11 @@ export interface GlobalOptions {
 
 export function addGlobals(program: Command): void {
   program
-    .option('--socket <path>', 'control socket (or TAPLOOM_SOCKET)', process.env.TAPLOOM_SOCKET || DEFAULT_SOCKET)
+    .option(
+      '--socket <path>',
+      'control socket (or TAPLOOM_SOCKET)',
+      process.env.TAPLOOM_SOCKET || DEFAULT_SOCKET,
+    )
     .option('--debug', 'show stack traces of errors (or TAPLOOM_DEBUG)', Boolean(process.env.TAPLOOM_DEBUG))
 }
 

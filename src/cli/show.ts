@@ -69,7 +69,10 @@ Examples:
   taploom show counters --json | jq '.[] | {port, rxPackets}'`
 
 export function show(program: Command): void {
-  const parent = program.command('show').description('print tables of the running daemon').addHelpText('after', EXAMPLES)
+  const parent = program
+    .command('show')
+    .description('print tables of the running daemon')
+    .addHelpText('after', EXAMPLES)
   for (const subject of SUBJECTS) {
     const command = parent.command(subject.name).description(subject.description)
     subject.options?.(command)

@@ -1,5 +1,4 @@
 /** `taploom up FILE`: the daemon, in the foreground. */
-import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from '../control/log-options.ts'
 import { globalsOf, sizeText } from './options.ts'
@@ -12,7 +11,9 @@ interface UpOptions {
 export const logLevelOption = (fallback: LogLevel): Option =>
   new Option('--log-level <level>', 'least severe line that is logged').choices(LOG_LEVELS).default(fallback)
 export const logFormatOption = (): Option =>
-  new Option('--log-format <format>', 'auto: pretty on a terminal, else JSON').choices(LOG_FORMATS).default('auto')
+  new Option('--log-format <format>', 'auto: pretty on a terminal, else JSON')
+    .choices(LOG_FORMATS)
+    .default('auto')
 
 const NOTES = `
 Prints one line with the word "ready" on standard output once traffic flows; logs go to standard error.
@@ -36,11 +37,13 @@ export function up(program: Command): void {
       const { socket } = globalsOf(command)
       const log = createLog({ level: options.logLevel, format: options.logFormat })
       const code = await runDaemon({
-        file: resolve(file),
+        file,
         socket,
         log,
         ready: (daemon) => {
-          process.stdout.write(`taploom is ready: ${sizeText(daemon.config)}, control socket ${socket}\n`)
+          process.stdout.write(
+            `taploom is ready: ${sizeText(daemon.fabric.config)}, control socket ${socket}\n`,
+          )
           return undefined
         },
       })

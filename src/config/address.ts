@@ -27,7 +27,8 @@ export function readMac(found: unknown): string {
   }
   const mac = found.toLowerCase().replaceAll('-', ':')
   if (mac === '00:00:00:00:00:00') throw new Wrong(MAC, 'all zero is nobody')
-  if (Number.parseInt(mac.slice(0, 2), 16) & 1) throw new Wrong(MAC, 'the lowest bit of its first byte makes it a group')
+  if (Number.parseInt(mac.slice(0, 2), 16) & 1)
+    throw new Wrong(MAC, 'the lowest bit of its first byte makes it a group')
   return mac
 }
 
@@ -81,17 +82,20 @@ export function readCidr(found: unknown): Cidr {
   const hostMask = (1n << BigInt(width - prefix)) - 1n
   if (width - prefix > 1) {
     if ((bits & hostMask) === 0n) {
-      const what = family === 4 ? "the network's own address" : "the subnet-router anycast address, RFC 4291 2.6.1"
+      const what =
+        family === 4 ? "the network's own address" : 'the subnet-router anycast address, RFC 4291 2.6.1'
       throw new Wrong(expected, `that is ${what}`)
     }
-    if (family === 4 && (bits & hostMask) === hostMask) throw new Wrong(expected, "that is the network's broadcast address")
+    if (family === 4 && (bits & hostMask) === hostMask)
+      throw new Wrong(expected, "that is the network's broadcast address")
   }
   return { text: `${address}/${prefix}`, address, family, bits, prefix }
 }
 
 /** An address as a number. */
 export function ipBits(address: string): bigint {
-  if (familyOf(address) === 4) return BigInt(address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0))
+  if (familyOf(address) === 4)
+    return BigInt(address.split('.').reduce((sum, part) => sum * 256 + Number(part), 0))
   const [left, right] = address.split('::')
   const head = left === '' ? [] : left.split(':')
   const tail = right === undefined || right === '' ? [] : right.split(':')

@@ -4,11 +4,11 @@
  *
  *     lab.yaml:12:20  switches.lan.ports.db.vlan.access: found 4095, expected a VLAN id from 1 to 4094
  *     |    |  |       |                                       |                      (hint in parentheses)
- *     file line column  key path                              Problem.found          Problem.expected
+ *     file line column  key path                              ConfigProblem.found          ConfigProblem.expected
  */
 export type Path = readonly (string | number)[]
 
-export interface Problem {
+export interface ConfigProblem {
   /** As the caller named it; undefined for an object that came from no file. */
   file?: string
   /** From 1. */
@@ -24,15 +24,15 @@ export interface Problem {
 /** A configuration that cannot be used. Nothing was touched. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
-  readonly problems: readonly Problem[]
+  readonly problems: readonly ConfigProblem[]
 
-  constructor(problems: readonly Problem[]) {
+  constructor(problems: readonly ConfigProblem[]) {
     super(problems.map(problemText).join('\n'))
     this.problems = problems
   }
 }
 
-export function problemText(problem: Problem): string {
+export function problemText(problem: ConfigProblem): string {
   const { file, line, column, path, found, expected, hint } = problem
   const place = file === undefined ? '' : `${[file, line, column].filter((x) => x !== undefined).join(':')}  `
   const key = path === '' ? '' : `${path}: `
@@ -86,7 +86,8 @@ function editDistance(a: string, b: string): number {
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1]
       row[j] = Math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (same ? 0 : 1))
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) row[j] = Math.min(row[j], before[j - 2] + 1)
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        row[j] = Math.min(row[j], before[j - 2] + 1)
     }
     before = last
     last = row

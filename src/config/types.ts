@@ -29,7 +29,7 @@ export interface SwitchConfig {
 export interface PortConfig {
   device: DeviceConfig
   vlan: PortVlan
-  /** Largest payload of a frame our side sends, bytes. */
+  /** Largest payload of a frame our side sends, bytes; 0 = whatever the device has (packet ports). */
   mtu: number
   learning: boolean
   flood: { unknown: boolean; multicast: boolean; broadcast: boolean }

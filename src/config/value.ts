@@ -47,7 +47,8 @@ export function flag(found: unknown): boolean {
 }
 
 export function integer(min: number, max: number, what = 'a whole number', hint?: string) {
-  const expected = max === Number.MAX_SAFE_INTEGER ? `${what} from ${min} on` : `${what} from ${min} to ${max}`
+  const expected =
+    max === Number.MAX_SAFE_INTEGER ? `${what} from ${min} on` : `${what} from ${min} to ${max}`
   return leaf(
     (found): number => {
       if (typeof found !== 'number' || !Number.isInteger(found) || found < min || found > max) {
@@ -73,7 +74,10 @@ function durationMs(found: unknown, bareUnitMs: number): number {
 export function aging(found: unknown): number {
   const seconds = durationMs(found, 1000) / 1000
   if (seconds === 0 || (seconds >= 10 && seconds <= 1_000_000)) return seconds
-  throw new Wrong('0 (never) or a time from 10s to 1000000s, such as 300s or 5m', '802.1Q table 8-6')
+  throw new Wrong(
+    '0 (never) or a time from 10s to 1000000s, such as 300s or 5m',
+    'the range of 802.1Q clause 8.8.3',
+  )
 }
 
 /** Milliseconds. */
@@ -125,7 +129,8 @@ export function reservedByte(found: unknown): number {
   const hex = typeof found === 'string' ? /^(?:0x)?([0-9a-f]{1,2})$/i.exec(found) : null
   const byte = hex ? Number.parseInt(hex[1], 16) : found
   const never = ['STP', 'PAUSE', 'LACP']
-  if (typeof byte === 'number' && never[byte]) throw new Wrong(expected, `0x0${byte} is ${never[byte]}, which a bridge never forwards`)
+  if (typeof byte === 'number' && never[byte])
+    throw new Wrong(expected, `0x0${byte} is ${never[byte]}, which a bridge never forwards`)
   if (typeof byte === 'number' && Number.isInteger(byte) && byte >= 3 && byte <= 15) return byte
   throw new Wrong(expected)
 }
@@ -138,8 +143,13 @@ export const NAME_EXPECTED = 'a name of letters, digits, - and _, 63 at most'
 export function deviceName(found: unknown): string {
   const expected = "a device name: 1 to 15 bytes without space, '/', ':' or '%'"
   const bytes = typeof found === 'string' ? Buffer.byteLength(found) : 0
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it refuses
-  if (typeof found === 'string' && bytes > 0 && !/[\s/:%\x00-\x1f\x7f]/.test(found) && found !== '.' && found !== '..') {
+  if (
+    typeof found === 'string' &&
+    bytes > 0 &&
+    !/[\s/:%\p{Cc}]/u.test(found) &&
+    found !== '.' &&
+    found !== '..'
+  ) {
     if (bytes <= 15) return found
     throw new Wrong(expected, `this is ${bytes} bytes long`)
   }
@@ -152,7 +162,8 @@ export function netnsName(found: unknown): string {
   if (typeof found === 'number') throw new Wrong(expected, 'digits alone are a pid')
   if (typeof found !== 'string') throw new Wrong(expected)
   if (/^[0-9]+$/.test(found)) throw new Wrong(expected, 'digits alone are a pid')
-  if (!/^[^\s/-][^\s/]{0,254}$/.test(found) || found === '.' || found === '..') throw new Wrong(expected)
+  if (!/^[^\s/\p{Cc}-][^\s/\p{Cc}]{0,254}$/u.test(found) || found === '.' || found === '..')
+    throw new Wrong(expected)
   return found
 }
 

@@ -10,19 +10,19 @@
 import type { ServerResponse } from 'node:http'
 
 /** A running capture, as Fabric.capture makes it. */
-export interface CaptureSource<Record> {
-  /** Hands over what has come since the last call; a record is only valid inside `fn`. */
-  read(fn: (record: Record) => void): number
+export interface CaptureSource<Frame> {
+  /** Hands over what has come since the last call; a frame is only valid inside `fn`. */
+  read(fn: (frame: Frame) => void, max?: number): number
   lost(): number
   close(): Promise<void>
   /** True once its port is gone. */
   readonly closed?: boolean
 }
 
-/** Makes the file's bytes. Whatever is made is in `bytes` order: head, records, tail. */
-export interface Encoder<Record> {
+/** Makes the file's bytes: head, records, tail, in this order. */
+export interface Encoder<Frame> {
   head(): Uint8Array
-  record(record: Record): Uint8Array
+  record(frame: Frame): Uint8Array
   /** Statistics at the end; may be empty. */
   tail(result: CaptureResult): Uint8Array
 }
@@ -30,6 +30,35 @@ export interface Encoder<Record> {
 export interface CaptureResult {
   captured: number
   lost: number
+}
+
+/** A source and its encoder: bytes, whatever the frames are. */
+export interface CaptureFeed {
+  head(): Uint8Array
+  /** At most `max` packets that have come since the last call, each as a block of the file. */
+  read(max: number): Uint8Array[]
+  tail(result: CaptureResult): Uint8Array
+  lost(): number
+  close(): Promise<void>
+  readonly closed: boolean
+}
+
+export function captureFeed<Frame>(source: CaptureSource<Frame>, encoder: Encoder<Frame>): CaptureFeed {
+  /** What a source that knows no `max` gave beyond it. */
+  const waiting: Uint8Array[] = []
+  return {
+    head: () => encoder.head(),
+    read(max) {
+      if (waiting.length === 0) source.read((frame) => waiting.push(encoder.record(frame)), max)
+      return waiting.splice(0, max)
+    },
+    tail: (result) => encoder.tail(result),
+    lost: () => source.lost(),
+    close: () => source.close(),
+    get closed() {
+      return source.closed === true
+    },
+  }
 }
 
 export interface CaptureLimits {
@@ -45,27 +74,25 @@ export const CAPTURE_ID_HEADER = 'taploom-capture'
 export const CAPTURED_TRAILER = 'taploom-captured'
 export const LOST_TRAILER = 'taploom-lost'
 
-export class CaptureStream<Record> {
+/** Packets taken from the ring at once: 16 MiB of super-frames at most. */
+const MOST_AT_ONCE = 256
+/** Other requests get their turn between two polls. */
+const TURNS_PER_POLL = 16
+
+export class CaptureStream {
   /** Settles when the capture is closed and the answer ended. */
   readonly done: Promise<CaptureResult>
-  private readonly source: CaptureSource<Record>
-  private readonly encoder: Encoder<Record>
+  private readonly feed: CaptureFeed
   private readonly res: ServerResponse
   private readonly limit: number
-  private readonly timers: NodeJS.Timeout[] = []
+  private readonly poller: NodeJS.Timeout
+  private readonly timeout: NodeJS.Timeout | undefined
   private captured = 0
   private ending = false
   private settle!: (result: CaptureResult) => void
 
-  constructor(
-    id: number,
-    source: CaptureSource<Record>,
-    encoder: Encoder<Record>,
-    res: ServerResponse,
-    limits: CaptureLimits,
-  ) {
-    this.source = source
-    this.encoder = encoder
+  constructor(id: number, feed: CaptureFeed, res: ServerResponse, limits: CaptureLimits) {
+    this.feed = feed
     this.res = res
     this.limit = limits.count ?? Number.POSITIVE_INFINITY
     this.done = new Promise((resolve) => {
@@ -78,45 +105,48 @@ export class CaptureStream<Record> {
       [CAPTURE_ID_HEADER]: id,
       trailer: `${CAPTURED_TRAILER}, ${LOST_TRAILER}`,
     })
-    res.write(encoder.head())
-    this.timers.push(setInterval(() => this.poll(), POLL_MS))
-    if (limits.durationMs !== undefined) this.timers.push(setTimeout(() => void this.stop(), limits.durationMs))
+    res.write(feed.head())
+    this.poller = setInterval(() => this.poll(), POLL_MS)
+    if (limits.durationMs !== undefined) this.timeout = setTimeout(() => void this.stop(), limits.durationMs)
   }
 
   /** Ends it; what the ring still has is sent first. */
   async stop(): Promise<CaptureResult> {
     if (this.ending) return this.done
     this.ending = true
-    for (const timer of this.timers) clearTimeout(timer)
-    this.drain()
-    const result = { captured: this.captured, lost: this.source.lost() }
+    clearInterval(this.poller)
+    clearTimeout(this.timeout)
     try {
-      await this.source.close()
-    } finally {
-      if (!this.res.destroyed) {
-        this.res.write(this.encoder.tail(result))
-        this.res.addTrailers({ [CAPTURED_TRAILER]: `${result.captured}`, [LOST_TRAILER]: `${result.lost}` })
-        this.res.end()
-      }
-      this.settle(result)
+      await this.feed.close()
+    } catch {
+      // The worker is gone: there is nothing left to close.
     }
+    // Nothing is added any more, so what is left is at most a ring.
+    while (this.take()) {}
+    const result = { captured: this.captured, lost: this.feed.lost() }
+    if (!this.res.destroyed) {
+      this.res.write(this.feed.tail(result))
+      this.res.addTrailers({ [CAPTURED_TRAILER]: `${result.captured}`, [LOST_TRAILER]: `${result.lost}` })
+      this.res.end()
+    }
+    this.settle(result)
     return result
   }
 
   private poll(): void {
     // While the socket is full the ring takes the burden, and after it the count of lost packets.
-    if (!this.res.writableNeedDrain) this.drain()
-    if (this.captured >= this.limit || this.source.closed === true) void this.stop()
+    for (let turn = 0; turn < TURNS_PER_POLL && !this.res.writableNeedDrain && this.take(); turn++) {}
+    if (this.captured >= this.limit || this.feed.closed) void this.stop()
   }
 
-  private drain(): void {
-    if (this.res.destroyed) return
-    const chunks: Uint8Array[] = []
-    this.source.read((record) => {
-      if (this.captured >= this.limit) return
-      this.captured++
-      chunks.push(this.encoder.record(record))
-    })
-    if (chunks.length > 0) this.res.write(Buffer.concat(chunks))
+  /** False when there was nothing to take. */
+  private take(): boolean {
+    const room = Math.min(this.limit - this.captured, MOST_AT_ONCE)
+    if (this.res.destroyed || room <= 0) return false
+    const blocks = this.feed.read(room)
+    if (blocks.length === 0) return false
+    this.captured += blocks.length
+    this.res.write(Buffer.concat(blocks))
+    return true
   }
 }

@@ -26,6 +26,7 @@ export interface CapturedFrame {
 const RING_BYTES = 32 << 20
 
 export class Capture {
+  readonly livePort: LivePort
   /** 'switch.port'. */
   readonly port: string
   /** A TUN's packets start with the IP header: link type 101 instead of 1. */
@@ -45,6 +46,7 @@ export class Capture {
   /** @param end tells the worker to stop */
   constructor(port: LivePort, snapLen: number, counters: Float64Array, end: () => Promise<void>) {
     const ring = ringMemory(RING_BYTES)
+    this.livePort = port
     this.port = `${port.switch}.${port.name}`
     this.noEthernet = port.config.device.type === 'tun'
     this.snapLen = snapLen

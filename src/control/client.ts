@@ -88,7 +88,10 @@ export class ControlClient {
       const hint = 'run this as the user who started it, as a member of the group of the socket, or with sudo'
       return new ControlError('permission', `permission denied on ${this.socket}: ${hint}`)
     }
-    return new ControlError('connection', `the connection to the daemon on ${this.socket} failed: ${error.message}`)
+    return new ControlError(
+      'connection',
+      `the connection to the daemon on ${this.socket} failed: ${error.message}`,
+    )
   }
 }
 
@@ -99,7 +102,11 @@ async function answerError(res: IncomingMessage): Promise<ControlError> {
     const { code, message, details } = JSON.parse(body).error
     return new ControlError(code, message, status, details)
   } catch {
-    return new ControlError('not-taploom', `something that is not taploom answered (HTTP ${status}): ${body.slice(0, 200)}`, status)
+    return new ControlError(
+      'not-taploom',
+      `something that is not taploom answered (HTTP ${status}): ${body.slice(0, 200)}`,
+      status,
+    )
   }
 }
 

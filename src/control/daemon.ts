@@ -12,8 +12,10 @@
  *     a second one        stops waiting for that: removes what it can at once, exit 1
  *     SIGHUP              reload; a bad configuration is logged, and what runs goes on
  */
-import { checkSystem, loadConfig } from '../config/load.ts'
-import type { FabricConfig } from '../config/types.ts'
+import { resolve } from 'node:path'
+import { loadConfig } from '../config/load.ts'
+import { checkSystem } from '../config/system.ts'
+import { captureFeed } from './capture-stream.ts'
 import { Fabric } from './fabric.ts'
 import { type Logger, type PortEvent, PortLog } from './log.ts'
 import { captureEncoder } from './pcapng.ts'
@@ -21,7 +23,7 @@ import { requireCapabilities } from './privilege.ts'
 import { ControlServer } from './server.ts'
 
 export interface DaemonOptions {
-  /** Path of the configuration; absolute, so that a reload finds it whatever the caller's directory was. */
+  /** The configuration, as the caller named it. */
   file: string
   socket: string
   log: Logger
@@ -29,8 +31,6 @@ export interface DaemonOptions {
 
 export class Daemon {
   readonly options: DaemonOptions
-  /** What runs now. */
-  config: FabricConfig
   readonly fabric: Fabric
   private readonly server: ControlServer
   private readonly portLog: PortLog
@@ -38,9 +38,8 @@ export class Daemon {
   private turn: Promise<unknown> = Promise.resolve()
   private closing: Promise<void> | null = null
 
-  private constructor(options: DaemonOptions, config: FabricConfig, fabric: Fabric, server: ControlServer) {
+  private constructor(options: DaemonOptions, fabric: Fabric, server: ControlServer) {
     this.options = options
-    this.config = config
     this.fabric = fabric
     this.server = server
     this.portLog = new PortLog((port, event, leftOut) => this.logPort(port, event, leftOut))
@@ -48,20 +47,27 @@ export class Daemon {
       this.portLog.note(`${e.switch}.${e.port}`, event, performance.now())
     fabric.on('port-down', (e) => note(e, { state: 'down', errno: e.errno, reason: e.reason }))
     fabric.on('port-up', (e) => note(e, { state: 'up' }))
-    server.serve({ fabric, reload: (file) => this.reload(file), encoder: captureEncoder })
+    server.serve({
+      fabric,
+      reload: (file) => this.reload(file),
+      capture: async (port, snapLen) => {
+        const source = await fabric.capture(port, { snapLen })
+        return captureFeed(source, captureEncoder(source, snapLen))
+      },
+    })
   }
 
   /** @throws ConfigError, PrivilegeError, SocketError, or what the kernel refused; nothing is left then */
   static async start(options: DaemonOptions): Promise<Daemon> {
     const { file, socket, log } = options
-    const config = await loadConfig(file)
+    const config = loadConfig(file)
     requireCapabilities(config)
     const server = new ControlServer(log)
     try {
       await server.listen(socket)
-      await checkSystem(config)
-      const fabric = await Fabric.open(config, { log, configFile: file })
-      return new Daemon(options, config, fabric, server)
+      checkSystem(config)
+      const fabric = await Fabric.open(config, { log, configFile: resolve(file) })
+      return new Daemon(options, fabric, server)
     } catch (error) {
       await server.close()
       throw error
@@ -71,12 +77,14 @@ export class Daemon {
   /** Loads the file again, or another one, and applies the difference. Returns a line per change. */
   reload(file = this.options.file): Promise<string[]> {
     const work = this.turn.then(async () => {
-      const next = await loadConfig(file)
+      const next = loadConfig(file)
       requireCapabilities(next)
-      await checkSystem(next, this.config)
+      checkSystem(next, this.fabric.config)
       const changes = await this.fabric.apply(next)
-      this.config = next
-      this.options.log.info({ file, changes }, changes.length === 0 ? 'reloaded: nothing changed' : 'reloaded')
+      this.options.log.info(
+        { file, changes },
+        changes.length === 0 ? 'reloaded: nothing changed' : 'reloaded',
+      )
       return changes
     })
     this.turn = work.catch(() => {})
@@ -117,6 +125,8 @@ export interface RunOptions extends DaemonOptions {
 
 /** How long the removal may go on after a second signal. */
 const LAST_CHANCE_MS = 500
+const ENDING = ['SIGINT', 'SIGTERM'] as const
+const UNEXPECTED = ['uncaughtException', 'unhandledRejection'] as const
 
 /** Runs a daemon with signals to its exit code. @throws what Daemon.start throws */
 export async function runDaemon(options: RunOptions): Promise<number> {
@@ -144,14 +154,9 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     if (daemon === null) return
     daemon.reload().catch((error) => log.error({ code: error.code }, `reload refused: ${error.message}`))
   }
-  const handlers: [string, (argument: never) => void][] = [
-    ['SIGINT', end],
-    ['SIGTERM', end],
-    ['SIGHUP', hangup],
-    ['uncaughtException', crash],
-    ['unhandledRejection', crash],
-  ]
-  for (const [event, handler] of handlers) process.on(event, handler)
+  for (const signal of ENDING) process.on(signal, end)
+  process.on('SIGHUP', hangup)
+  for (const event of UNEXPECTED) process.on(event, crash)
   try {
     daemon = await Daemon.start(options)
     daemon.fabric.on('failed', crash)
@@ -163,7 +168,9 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     await daemon?.close().catch((e) => log.error({ err: e }, 'could not remove everything'))
     throw error
   } finally {
-    for (const [event, handler] of handlers) process.off(event, handler)
+    for (const signal of ENDING) process.off(signal, end)
+    process.off('SIGHUP', hangup)
+    for (const event of UNEXPECTED) process.off(event, crash)
   }
 }
 

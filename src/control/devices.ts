@@ -2,7 +2,7 @@
  * Opening what a port stands on. The control thread opens and closes devices; the worker only uses
  * their descriptors. Whatever fails here leaves nothing behind.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import type { DeviceConfig, OffloadConfig } from '../config/types.ts'
 import { DeviceKind, native, type TapDevice } from '../native.ts'
 import { Offload } from '../packet/layout.ts'
@@ -16,7 +16,10 @@ export interface OpenDevice {
   name: string
   /** Path of the namespace's file, '' = our own. */
   netns: string
+  /** Identity of that namespace: inode of its file, so that one made anew under the name differs. */
+  netnsInode: number
   mac: Uint8Array | null
+  mtu: number
 }
 
 type KernelDevice = Extract<DeviceConfig, { type: 'tap' | 'tun' | 'host' | 'packet' }>
@@ -63,7 +66,17 @@ export async function openDevice(config: KernelDevice): Promise<OpenDevice> {
     const link = native.readLink(netns, tap.name)
     const kind = tun ? DeviceKind.Tun : DeviceKind.Tap
     const { vnetSize, offloads, name } = tap
-    return { fd, kind, vnetSize, offloads, name, netns, mac: link?.mac ?? null }
+    return {
+      fd,
+      kind,
+      vnetSize,
+      offloads,
+      name,
+      netns,
+      netnsInode: netnsInode(netns),
+      mac: link?.mac ?? null,
+      mtu: config.mtu,
+    }
   } catch (error) {
     native.close(fd)
     throw error
@@ -76,7 +89,15 @@ function openPacketDevice(name: string, netnsName: string): OpenDevice {
   if (!link) throw new Error(`no device ${name}${netnsName ? ` in namespace ${netnsName}` : ''}`)
   if (!link.up) native.changeLink(netns, name, { up: true })
   const { fd, vnetSize } = native.openPacket({ netns, name })
-  return { fd, kind: DeviceKind.Packet, vnetSize, offloads: ALL_OFFLOADS, name, netns, mac: link.mac }
+  const { mac, mtu } = link
+  const kind = DeviceKind.Packet
+  return { fd, kind, vnetSize, offloads: ALL_OFFLOADS, name, netns, netnsInode: netnsInode(netns), mac, mtu }
+}
+
+/** Inode of a namespace's file; 0 for our own, -1 when it is gone. */
+export function netnsInode(netns: string): number {
+  if (netns === '') return 0
+  return statSync(netns, { throwIfNoEntry: false })?.ino ?? -1
 }
 
 export function parseMac(text: string): Uint8Array {

@@ -1,26 +1,25 @@
 /**
- * A fabric: everything one configuration describes, running. The control thread's side: it creates
- * namespaces and devices, starts the worker and tells it what to do, and reads its tables.
+ * A fabric: everything one configuration describes, running. The control thread's side: it applies
+ * configurations, watches over devices and the worker, and answers what the tables say.
  *
- *     Fabric.open(config) -> namespaces -> worker -> switches -> devices -> ports     (or nothing at all)
- *     apply(next)         -> only the difference; a failure restores what was
- *     close()             -> ports, devices, worker, namespaces: exactly what it created
+ *     Fabric.open(config)   namespaces -> switches -> devices -> ports, or nothing at all
+ *     apply(next)           only the difference; a failure restores what was
+ *     close()               ports, devices, worker, namespaces: exactly what it created
  *
- * Files beside it: resources.ts (what was created), view.ts (what the tables say), capture.ts.
+ * Files beside it: inventory.ts (what is there, and single steps), view.ts (the tables as documents),
+ * capture.ts, ports.ts and devices.ts.
  */
 import { EventEmitter } from 'node:events'
-import { type Change, diffConfig } from '../config/diff.ts'
+import { constants } from 'node:os'
+import { isDeepStrictEqual } from 'node:util'
+import { diffConfig } from '../config/diff.ts'
 import type { FabricConfig, PortConfig } from '../config/types.ts'
-import type { Command } from '../engine/command.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
-import { COUNTER_WORDS } from '../packet/counters.ts'
-import { MAX_PORTS } from '../packet/layout.ts'
-import { type PlaneMemory, planeMemory } from '../packet/memory.ts'
-import { HashTable } from '../table/hash.ts'
+import { planeMemory } from '../packet/memory.ts'
 import { Capture } from './capture.ts'
-import { addNamespace, deleteNamespace } from './iproute.ts'
+import { Inventory } from './inventory.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
-import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings, readDevice } from './ports.ts'
+import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 import * as view from './view.ts'
 
 export interface Log {
@@ -41,6 +40,9 @@ export interface FabricOptions {
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
 
+/** How often the namespaces of ports are looked at. */
+const NAMESPACE_CHECK_MS = 500
+
 export interface FabricEvents {
   /** A port's device is gone or down. */
   'port-down': [{ switch: string; port: string; errno: number; reason: string }]
@@ -52,21 +54,16 @@ export interface FabricEvents {
 
 export class Fabric extends EventEmitter<FabricEvents> {
   config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {} }
-  readonly memory: PlaneMemory
-  readonly switches = new Map<string, LiveSwitch>()
-  /** By 'switch.port'. */
-  readonly live = new Map<string, LivePort>()
+  /** What is there now. */
+  readonly inventory: Inventory
   readonly startedAt = new Date()
   readonly options: FabricOptions
-  /** Counters of ports that are gone, so that the totals stay whole. */
-  readonly retired = new Float64Array(COUNTER_WORDS)
   restarts = 0
   private readonly log: Log
   private readonly link: WorkerLink
-  private readonly created: string[] = []
+  private readonly watch: NodeJS.Timeout
   private readonly captures = new Map<number, Capture>()
-  /** Indices of ports that are being added, or are the other end of a patch. */
-  private readonly promised = new Map<string, number>()
+  /** When the worker died, of late. */
   private recent: number[] = []
   /** Changes are applied one after the other. */
   private turn: Promise<unknown> = Promise.resolve()
@@ -76,12 +73,15 @@ export class Fabric extends EventEmitter<FabricEvents> {
     super()
     this.options = options
     this.log = options.log ?? silent
-    this.memory = planeMemory(options.poolSlots)
-    this.link = new WorkerLink(this.memory)
+    const memory = planeMemory(options.poolSlots)
+    this.link = new WorkerLink(memory)
+    this.inventory = new Inventory(memory, this.link)
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
-    this.link.on('frames', (index: number) => this.portAt(index)?.exchange?.drain())
+    this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
     this.link.on('died', (error: Error) => void this.restart(error))
+    this.watch = setInterval(() => this.lookForNamespaces(), NAMESPACE_CHECK_MS)
+    this.watch.unref()
   }
 
   /**
@@ -109,128 +109,44 @@ export class Fabric extends EventEmitter<FabricEvents> {
   apply(next: FabricConfig): Promise<string[]> {
     return this.exclusive(async () => {
       const before = this.config
-      const changes = diffConfig(before, next)
-      // A port whose device was lost is opened again by asking for the same once more.
-      const lost = [...this.live.values()].filter((p) => p.down && next.switches[p.switch]?.ports[p.name])
+      const { inventory } = this
       const done: string[] = []
       try {
-        for (const port of lost) {
-          if (changes.some((c) => c.op === 'remove-port' && c.switch === port.switch && c.port === port.name)) continue
-          const config = port.config
-          await this.removePortNow(port.switch, port.name)
-          await this.addPortNow(port.switch, port.name, config)
+        for (const port of this.lost(next)) {
+          await inventory.removePort(port.switch, port.name)
+          await inventory.addPort(port.switch, port.name, port.config)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
-        for (const change of changes) done.push(await this.step(change))
+        for (const change of diffConfig(before, next)) done.push(await inventory.step(change))
         this.config = next
       } catch (error) {
-        this.config = this.current(next, before)
-        for (const change of diffConfig(this.config, before)) {
+        for (const change of diffConfig(inventory.config(before), before)) {
           try {
-            await this.step(change)
+            await inventory.step(change)
           } catch (undo) {
             this.log.error({ change, reason: (undo as Error).message }, 'could not restore what was before')
           }
         }
-        this.config = this.current(before, before)
         throw error
       }
       return done
     })
   }
 
-  /** What is really there, told from `a` where it has it and from `b` otherwise. */
-  private current(a: FabricConfig, b: FabricConfig): FabricConfig {
-    const switches: FabricConfig['switches'] = {}
-    for (const name of this.switches.keys()) {
-      const base = a.switches[name] ?? b.switches[name]
-      switches[name] = { ...base, ports: {} }
-    }
-    for (const port of this.live.values()) switches[port.switch].ports[port.name] = port.config
-    const namespaces = [...new Set([...a.namespaces, ...b.namespaces])].filter((n) => this.created.includes(n))
-    return { ...a, namespaces, switches }
-  }
-
-  private async step(change: Change): Promise<string> {
-    switch (change.op) {
-      case 'add-namespace':
-        return this.addNamespace(change.name)
-      case 'remove-namespace':
-        return this.removeNamespace(change.name)
-      case 'set-poll':
-        await this.link.send({ op: 'poll', policy: change.poll })
-        return `poll: ${change.poll}`
-      case 'add-switch':
-        await this.addSwitch(change.name, change.config)
-        return `switch ${change.name}: added`
-      case 'set-switch':
-        await this.setSwitch(change.name, change.config)
-        return `switch ${change.name}: changed`
-      case 'remove-switch': {
-        const sw = this.switches.get(change.name)
-        if (sw) await this.link.send({ op: 'switch-remove', id: sw.id })
-        this.switches.delete(change.name)
-        return `switch ${change.name}: removed`
-      }
-      case 'add-port':
-        await this.addPortNow(change.switch, change.port, change.config)
-        return `port ${change.switch}.${change.port}: added`
-      case 'set-port':
-        await this.setPort(change.switch, change.port, change.config)
-        return `port ${change.switch}.${change.port}: changed`
-      case 'remove-port':
-        await this.removePortNow(change.switch, change.port)
-        return `port ${change.switch}.${change.port}: removed`
-    }
-  }
-
-  private async addNamespace(name: string): Promise<string> {
-    if (view.namespaceExists(name)) return `namespace ${name}: was there`
-    await addNamespace(name)
-    this.created.push(name)
-    return `namespace ${name}: created`
-  }
-
-  private async removeNamespace(name: string): Promise<string> {
-    const at = this.created.indexOf(name)
-    if (at < 0) return `namespace ${name}: left as it was`
-    this.created.splice(at, 1)
-    if (view.namespaceExists(name)) await deleteNamespace(name)
-    return `namespace ${name}: removed`
-  }
-
-  private async addSwitch(name: string, config: FabricConfig['switches'][string]): Promise<void> {
-    const used = new Set([...this.switches.values()].map((s) => s.id))
-    let id = 0
-    while (used.has(id)) id++
-    const seed = (Math.random() * 0x100000000) | 0
-    const sw: LiveSwitch = { id, name, config, fdb: HashTable.memory(config.limit, seed) }
-    await this.link.send(this.switchCommand(sw))
-    this.switches.set(name, sw)
-  }
-
-  private switchCommand(sw: LiveSwitch): Command {
-    const { agingS, limit, reservedOpen } = sw.config
-    return { op: 'switch-add', id: sw.id, name: sw.name, fdb: sw.fdb, settings: { agingS, limit, reservedOpen } }
-  }
-
-  private async setSwitch(name: string, config: FabricConfig['switches'][string]): Promise<void> {
-    const sw = this.switches.get(name)
-    if (!sw) throw new Error(`no switch ${name}`)
-    if (config.limit > new HashTable(sw.fdb).limit) {
-      throw new Error(`switch ${name}: limit ${config.limit} needs a larger table; it can grow only by a restart`)
-    }
-    const { agingS, limit, reservedOpen } = config
-    await this.link.send({ op: 'switch-set', id: sw.id, settings: { agingS, limit, reservedOpen } })
-    sw.config = config
+  /** Ports whose device was lost and is asked for once more. */
+  private lost(next: FabricConfig): LivePort[] {
+    const wanted = (p: LivePort) => next.switches[p.switch]?.ports[p.name]
+    return [...this.inventory.ports.values()].filter(
+      (p) => p.down !== null && isDeepStrictEqual(wanted(p)?.device, p.config.device),
+    )
   }
 
   /** Adds a port while the fabric runs. `config`: a port as checkConfigObject makes it. */
   addPort(switchName: string, name: string, config: PortConfig): Promise<void> {
     return this.exclusive(async () => {
-      if (this.live.has(`${switchName}.${name}`)) throw new Error(`port ${switchName}.${name} exists already`)
-      await this.addPortNow(switchName, name, config)
+      if (this.inventory.port(switchName, name)) throw new Error(`port ${switchName}.${name} exists already`)
+      await this.inventory.addPort(switchName, name, config)
       this.config = structuredClone(this.config)
       this.config.switches[switchName].ports[name] = config
     })
@@ -238,74 +154,18 @@ export class Fabric extends EventEmitter<FabricEvents> {
 
   removePort(switchName: string, name: string): Promise<void> {
     return this.exclusive(async () => {
-      if (!this.live.has(`${switchName}.${name}`)) throw new Error(`no port ${switchName}.${name}`)
-      await this.removePortNow(switchName, name)
+      if (!this.inventory.port(switchName, name)) throw new Error(`no port ${switchName}.${name}`)
+      await this.inventory.removePort(switchName, name)
       this.config = structuredClone(this.config)
       delete this.config.switches[switchName].ports[name]
     })
   }
 
-  private async addPortNow(switchName: string, name: string, config: PortConfig): Promise<void> {
-    const sw = this.switches.get(switchName)
-    if (!sw) throw new Error(`no switch ${switchName}`)
-    const index = this.indexOf(`${switchName}.${name}`)
-    const { device } = config
-    const peer = device.type === 'patch' ? this.indexOf(`${device.switch}.${device.port}`) : -1
-    const port = await openLive(switchName, name, index, config, peer, this.link)
-    try {
-      this.memory.counters.fill(0, index * COUNTER_WORDS, (index + 1) * COUNTER_WORDS)
-      await this.link.send(portCommand(port, sw.id))
-    } catch (error) {
-      port.close()
-      throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
-    }
-    this.live.set(`${switchName}.${name}`, port)
-    this.promised.delete(`${switchName}.${name}`)
-  }
-
-  /** A port's index: the one it has, the one promised to it as the end of a patch, or a free one. */
-  private indexOf(key: string): number {
-    const known = this.live.get(key)?.index ?? this.promised.get(key)
-    if (known !== undefined) return known
-    const used = new Uint8Array(MAX_PORTS)
-    for (const p of this.live.values()) used[p.index] = 1
-    for (const index of this.promised.values()) used[index] = 1
-    const index = used.indexOf(0)
-    if (index < 0) throw new Error(`a fabric has at most ${MAX_PORTS} ports`)
-    this.promised.set(key, index)
-    return index
-  }
-
-  private async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {
-    const port = this.live.get(`${switchName}.${name}`)
-    if (!port) throw new Error(`no port ${switchName}.${name}`)
-    port.config = config
-    if (!port.down) await this.link.send({ op: 'port-set', index: port.index, settings: portSettings(port) })
-  }
-
-  private async removePortNow(switchName: string, name: string): Promise<void> {
-    const key = `${switchName}.${name}`
-    const port = this.live.get(key)
-    if (!port) return
-    await this.captures.get(port.index)?.close()
-    await this.link.send({ op: 'port-remove', index: port.index })
-    const at = port.index * COUNTER_WORDS
-    for (let i = 0; i < COUNTER_WORDS; i++) this.retired[i] += this.memory.counters[at + i]
-    this.memory.counters.fill(0, at, at + COUNTER_WORDS)
-    this.live.delete(key)
-    port.close()
-  }
-
-  private portAt(index: number): LivePort | undefined {
-    for (const port of this.live.values()) if (port.index === index) return port
-    return undefined
-  }
-
   private portDown(index: number, errno: number): void {
-    const port = this.portAt(index)
+    const port = this.inventory.portAt(index)
     if (!port || port.down) return
-    port.close()
     port.down = view.whyDown(port, errno)
+    port.close()
     const where = { switch: port.switch, port: port.name }
     this.log.warn({ ...where, errno, reason: port.down }, `port ${port.switch}.${port.name} is down: ${port.down}`)
     this.emit('port-down', { ...where, errno, reason: port.down })
@@ -313,10 +173,23 @@ export class Fabric extends EventEmitter<FabricEvents> {
 
   /** The kernel said "network is down": gone for good only if the device no longer exists. */
   private portDoubt(index: number, errno: number): void {
-    const port = this.portAt(index)
-    if (!port || port.down || readDevice(port) !== null) return
-    this.link.send({ op: 'port-detach', index }).catch(() => {})
-    this.portDown(index, errno)
+    const port = this.inventory.portAt(index)
+    if (port && !port.down && readDevice(port) === null) void this.giveUp(port, errno)
+  }
+
+  private lookForNamespaces(): void {
+    for (const port of this.inventory.ports.values()) {
+      if (!port.down && namespaceGone(port)) void this.giveUp(port, -constants.errno.ENODEV)
+    }
+  }
+
+  /** Takes a port down whose device is gone without the worker having noticed. */
+  private giveUp(port: LivePort, errno: number): Promise<void> {
+    return this.exclusive(async () => {
+      if (port.down || this.inventory.portAt(port.index) !== port) return
+      await this.link.send({ op: 'port-detach', index: port.index })
+      this.portDown(port.index, errno)
+    }).catch((error: Error) => this.log.error({ port: port.name }, error.message))
   }
 
   /** The worker died: a new one goes on with the same tables, counters and devices. */
@@ -332,14 +205,16 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.link.start()
     await this.exclusive(async () => {
       await this.link.send({ op: 'poll', policy: this.config.poll })
-      for (const sw of this.switches.values()) await this.link.send(this.switchCommand(sw))
-      for (const port of this.live.values()) {
-        if (!port.down) await this.link.send(portCommand(port, this.switches.get(port.switch)!.id))
-      }
+      for (const command of this.inventory.commands()) await this.link.send(command)
       for (const capture of this.captures.values()) await this.link.send(capture.command)
     })
     this.log.warn({ restarts: this.restarts }, 'a new worker took over')
     this.emit('worker-restarted', { error })
+  }
+
+  /** Ends the worker as if it had crashed: to see that nothing is lost. */
+  killWorker(): void {
+    this.link.kill()
   }
 
   /** Copies the packets of a port, both directions, into a ring that the caller reads. */
@@ -347,9 +222,9 @@ export class Fabric extends EventEmitter<FabricEvents> {
     const port = this.findPort(name)
     if (port.down) throw new Error(`port ${name} is down: ${port.down}`)
     if (this.captures.has(port.index)) throw new Error(`port ${name} is being captured already`)
-    const capture = new Capture(port, options.snapLen ?? 65535, this.memory.counters, async () => {
+    const capture = new Capture(port, options.snapLen ?? 65535, this.inventory.memory.counters, async () => {
       this.captures.delete(port.index)
-      if (this.live.get(`${port.switch}.${port.name}`) !== port || !this.link.running) return
+      if (port.down || this.inventory.portAt(port.index) !== port || !this.link.running) return
       await this.link.send({ op: 'capture', index: port.index, ring: null, snapLen: 0 })
     })
     this.captures.set(port.index, capture)
@@ -364,11 +239,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
 
   /** A port by 'switch.port', or by its own name when only one switch has it. */
   findPort(name: string): LivePort {
-    const exact = this.live.get(name)
+    const { ports } = this.inventory
+    const exact = ports.get(name)
     if (exact) return exact
-    const found = [...this.live.values()].filter((p) => p.name === name)
+    const found = [...ports.values()].filter((p) => p.name === name)
     if (found.length === 1) return found[0]
-    if (found.length === 0) throw new Error(`no port ${name}; there are ${[...this.live.keys()].join(', ') || 'none'}`)
+    if (found.length === 0) throw new Error(`no port ${name}; there are ${[...ports.keys()].join(', ') || 'none'}`)
     throw new Error(`port ${name} is in ${found.map((p) => p.switch).join(' and ')}: say ${found[0].switch}.${name}`)
   }
 
@@ -395,7 +271,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   async flushFdb(filter: view.FdbFilter = {}): Promise<number> {
     const before = this.fdb(filter).filter((row) => row.type === 'dynamic').length
     const port = filter.port === undefined ? undefined : this.findPort(filter.port)
-    for (const sw of this.switches.values()) {
+    for (const sw of this.inventory.switches.values()) {
       if (filter.switch !== undefined && sw.name !== filter.switch) continue
       if (port && port.switch !== sw.name) continue
       await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
@@ -404,22 +280,27 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   private exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.turn.then(work)
+    const result = this.turn.then(work).finally(() => this.endCaptures())
     this.turn = result.catch(() => {})
     return result
+  }
+
+  /** Captures end with their ports. */
+  private endCaptures(): void {
+    for (const capture of this.captures.values()) {
+      const port = capture.livePort
+      if (port.down || this.inventory.portAt(port.index) !== port) capture.close().catch(() => {})
+    }
   }
 
   /** Ends everything and removes exactly what this fabric created. Safe to call twice. */
   async close(): Promise<void> {
     if (this.closed) return
     this.closed = true
+    clearInterval(this.watch)
     await this.turn
     for (const capture of this.captures.values()) await capture.close().catch(() => {})
     await this.link.stop()
-    for (const port of this.live.values()) port.close()
-    this.live.clear()
-    for (const name of this.created.splice(0)) {
-      if (view.namespaceExists(name)) await deleteNamespace(name).catch((e) => this.log.error({}, e.message))
-    }
+    await this.inventory.clear((error) => this.log.error({}, error.message))
   }
 }

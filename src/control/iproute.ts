@@ -3,6 +3,7 @@
  * addresses and routes. A failure tells the command and what `ip` said.
  */
 import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import type { Netns } from '../config/types.ts'
 
 export class IpError extends Error {
@@ -46,6 +47,8 @@ export async function ipBatch(netns: Netns, lines: string[]): Promise<void> {
     throw new IpError(`${which}${netns ? ` (in namespace ${netns})` : ''}: ${said ?? (error as Error).message}`)
   }
 }
+
+export const namespaceExists = (name: string): boolean => existsSync(netnsPath(name))
 
 export async function addNamespace(name: string): Promise<void> {
   await run('ip', ['netns', 'add', name])

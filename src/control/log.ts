@@ -8,6 +8,7 @@ import pretty from 'pino-pretty'
 import type { LogFormat, LogLevel } from './log-options.ts'
 
 export type { Logger }
+
 const STDERR = 2
 
 /** `auto`: pretty on a terminal, else JSON. `fd`: where to, standard error unless told. */
@@ -15,7 +16,12 @@ export function createLog(options: { level?: LogLevel; format?: LogFormat; fd?: 
   const { level = 'info', format = 'auto', fd = STDERR } = options
   const terminal = fd === STDERR && process.stderr.isTTY === true
   if (format === 'json' || (format === 'auto' && !terminal)) {
-    const settings = { level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime }
+    const settings = {
+      level,
+      base: { pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label: string) => ({ level: label }) },
+    }
     return pino(settings, pino.destination({ dest: fd, sync: true }))
   }
   const stream = pretty({
@@ -37,7 +43,10 @@ const SECOND_MS = 1000
  */
 export class PortLog {
   private readonly write: (port: string, event: PortEvent, leftOut: number) => void
-  private readonly ports = new Map<string, { nextMs: number; leftOut: number; timer: NodeJS.Timeout | null; last: PortEvent }>()
+  private readonly ports = new Map<
+    string,
+    { nextMs: number; leftOut: number; timer: NodeJS.Timeout | null; last: PortEvent }
+  >()
 
   constructor(write: (port: string, event: PortEvent, leftOut: number) => void) {
     this.write = write

@@ -8,7 +8,7 @@ import type { WorkerLink } from '../engine/worker-link.ts'
 import { type Link, native } from '../native.ts'
 import { Exchange } from './exchange.ts'
 import { readCaptureFile } from './pcapfile.ts'
-import { type OpenDevice, openDevice, parseMac } from './devices.ts'
+import { netnsInode, type OpenDevice, openDevice, parseMac } from './devices.ts'
 
 export interface LiveSwitch {
   id: number
@@ -22,6 +22,8 @@ export interface LivePort {
   name: string
   index: number
   config: PortConfig
+  /** Largest payload of a frame, bytes: the configuration's, or the device's own. */
+  mtu: number
   device: OpenDevice | null
   spec: PortSpec
   /** Why it is down; null = up. */
@@ -44,13 +46,14 @@ export async function openLive(
   peer: number,
   link: WorkerLink,
 ): Promise<LivePort> {
-  const { mtu } = config
+  let { mtu } = config
   const full = `${switchName}.${name}`
   const port: LivePort = {
     switch: switchName,
     name,
     index,
     config,
+    mtu,
     device: null,
     spec: { type: 'patch', index, name: full, peer, mtu },
     down: null,
@@ -69,6 +72,8 @@ export async function openLive(
       const device = await openDevice(wanted)
       const { fd, kind, vnetSize, offloads } = device
       port.device = device
+      mtu ||= device.mtu
+      port.mtu = mtu
       port.spec = { type: 'device', index, name: full, kind, fd, vnetSize, offloads, mtu }
       break
     }
@@ -105,7 +110,7 @@ export function portSettings(port: LivePort): PortSettings {
   const { config } = port
   return {
     vlan: config.vlan,
-    mtu: config.mtu,
+    mtu: config.mtu || port.mtu,
     up: true,
     learning: config.learning,
     floodUnknown: config.flood.unknown,
@@ -125,11 +130,19 @@ export function portSettings(port: LivePort): PortSettings {
 
 /** What the kernel says of the device now; null when it no longer exists or has none. */
 export function readDevice(port: LivePort): Link | null {
-  if (!port.device) return null
+  if (!port.device || namespaceGone(port)) return null
   try {
     return native.readLink(port.device.netns, port.device.name)
   } catch {
     // The namespace's file is gone, and the device with it.
     return null
   }
+}
+
+/**
+ * True when the namespace a port's device is in was deleted, or made anew under the same name. Our
+ * descriptor keeps the old one alive, invisible, until the port is closed: the kernel tells nobody.
+ */
+export function namespaceGone(port: LivePort): boolean {
+  return port.device !== null && netnsInode(port.device.netns) !== port.device.netnsInode
 }

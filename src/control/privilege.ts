@@ -14,16 +14,30 @@ export interface Capability {
   purpose: string
 }
 
-const NET_ADMIN: Capability = { bit: 12, name: 'CAP_NET_ADMIN', purpose: 'to create devices and give them addresses' }
-const NET_RAW: Capability = { bit: 13, name: 'CAP_NET_RAW', purpose: 'to open packet sockets on existing devices' }
-const SYS_ADMIN: Capability = { bit: 21, name: 'CAP_SYS_ADMIN', purpose: 'to create and enter network namespaces' }
+const NET_ADMIN: Capability = {
+  bit: 12,
+  name: 'CAP_NET_ADMIN',
+  purpose: 'to create devices and give them addresses',
+}
+const NET_RAW: Capability = {
+  bit: 13,
+  name: 'CAP_NET_RAW',
+  purpose: 'to open packet sockets on existing devices',
+}
+const SYS_ADMIN: Capability = {
+  bit: 21,
+  name: 'CAP_SYS_ADMIN',
+  purpose: 'to create and enter network namespaces',
+}
 
 export class PrivilegeError extends Error {
   override name = 'PrivilegeError'
 }
 
 export function neededCapabilities(config: FabricConfig): Capability[] {
-  const devices = Object.values(config.switches).flatMap((sw) => Object.values(sw.ports).map((port) => port.device))
+  const devices = Object.values(config.switches).flatMap((sw) =>
+    Object.values(sw.ports).map((port) => port.device),
+  )
   const needed: Capability[] = []
   if (devices.some((d) => d.type === 'tap' || d.type === 'tun' || d.type === 'host')) needed.push(NET_ADMIN)
   const namespaces = config.namespaces.length > 0 || devices.some((d) => 'netns' in d && d.netns !== '')

@@ -59,8 +59,21 @@ interface Column<Row> {
 const PIECE = 1000
 const GAP = 2
 const NO_BORDER = {
-  top: '', 'top-mid': '', 'top-left': '', 'top-right': '', bottom: '', 'bottom-mid': '', 'bottom-left': '',
-  'bottom-right': '', left: '', 'left-mid': '', mid: '', 'mid-mid': '', right: '', 'right-mid': '', middle: '',
+  top: '',
+  'top-mid': '',
+  'top-left': '',
+  'top-right': '',
+  bottom: '',
+  'bottom-mid': '',
+  'bottom-left': '',
+  'bottom-right': '',
+  left: '',
+  'left-mid': '',
+  mid: '',
+  'mid-mid': '',
+  right: '',
+  'right-mid': '',
+  middle: '',
 }
 // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a colour is made of
 const COLOUR_CODES = /\x1b\[\d+m/g
@@ -69,7 +82,10 @@ const widthOf = (text: string): number => text.replace(COLOUR_CODES, '').length
 export function table<Row>(rows: Row[], columns: Column<Row>[], p: Palette = PLAIN): string {
   const cells = rows.map((row) => columns.map((c) => String(c.cell(row, p))))
   const widths = columns.map((c) => c.head.length)
-  for (const line of cells) line.forEach((text, i) => { widths[i] = Math.max(widths[i], widthOf(text)) })
+  for (const line of cells)
+    line.forEach((text, i) => {
+      widths[i] = Math.max(widths[i], widthOf(text))
+    })
   const lines: string[] = []
   cells.unshift(columns.map((c) => p.bold(c.head)))
   for (let from = 0; from < cells.length; from += PIECE) {
@@ -89,78 +105,98 @@ const dash = (text: string | null): string => (text === null || text === '' ? '-
 
 export function portsTable(rows: PortStatus[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no ports'
-  const shown = table(rows, [
-    { head: 'SWITCH', cell: (r) => r.switch },
-    { head: 'PORT', cell: (r) => r.name },
-    { head: 'TYPE', cell: (r) => r.type },
-    { head: 'STATE', cell: (r) => (r.state === 'up' ? p.good('up') : p.bad('down')) },
-    { head: 'DEVICE', cell: (r) => dash(r.device) },
-    { head: 'NETNS', cell: (r) => dash(r.netns) },
-    { head: 'VLAN', cell: (r) => dash(r.vlan) },
-    { head: 'MTU', right: true, cell: (r) => r.mtu },
-    { head: 'MACS', right: true, cell: (r) => r.learned },
-    { head: 'IN', right: true, cell: (r) => bytesText(r.rxBytes) },
-    { head: 'OUT', right: true, cell: (r) => bytesText(r.txBytes) },
-    { head: 'DROPS', right: true, cell: (r) => r.drops },
-    { head: 'ADDRESSES', cell: (r) => dash(r.addresses.join(' ')) },
-  ], p)
+  const shown = table(
+    rows,
+    [
+      { head: 'SWITCH', cell: (r) => r.switch },
+      { head: 'PORT', cell: (r) => r.name },
+      { head: 'TYPE', cell: (r) => r.type },
+      { head: 'STATE', cell: (r) => (r.state === 'up' ? p.good('up') : p.bad('down')) },
+      { head: 'DEVICE', cell: (r) => dash(r.device) },
+      { head: 'NETNS', cell: (r) => dash(r.netns) },
+      { head: 'VLAN', cell: (r) => dash(r.vlan) },
+      { head: 'MTU', right: true, cell: (r) => r.mtu },
+      { head: 'MACS', right: true, cell: (r) => r.learned },
+      { head: 'IN', right: true, cell: (r) => bytesText(r.rxBytes) },
+      { head: 'OUT', right: true, cell: (r) => bytesText(r.txBytes) },
+      { head: 'DROPS', right: true, cell: (r) => r.drops },
+      { head: 'ADDRESSES', cell: (r) => dash(r.addresses.join(' ')) },
+    ],
+    p,
+  )
   const why = rows.filter((r) => r.reason !== null).map((r) => `${r.switch}.${r.name}: ${r.reason}`)
   return why.length === 0 ? shown : `${shown}\n\n${why.join('\n')}`
 }
 
 export function fdbTable(rows: FdbRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no addresses'
-  return table(rows, [
-    { head: 'SWITCH', cell: (r) => r.switch },
-    { head: 'VLAN', right: true, cell: (r) => (r.vlan === 0 ? '-' : r.vlan) },
-    { head: 'MAC', cell: (r) => r.mac },
-    { head: 'PORT', cell: (r) => r.port },
-    { head: 'TYPE', cell: (r) => r.type },
-    { head: 'AGE', right: true, cell: (r) => (r.type === 'dynamic' ? durationText(r.ageS) : '-') },
-  ], p)
+  return table(
+    rows,
+    [
+      { head: 'SWITCH', cell: (r) => r.switch },
+      { head: 'VLAN', right: true, cell: (r) => (r.vlan === 0 ? '-' : r.vlan) },
+      { head: 'MAC', cell: (r) => r.mac },
+      { head: 'PORT', cell: (r) => r.port },
+      { head: 'TYPE', cell: (r) => r.type },
+      { head: 'AGE', right: true, cell: (r) => (r.type === 'dynamic' ? durationText(r.ageS) : '-') },
+    ],
+    p,
+  )
 }
 
 export function vlansTable(rows: VlanRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no VLANs'
-  return table(rows, [
-    { head: 'SWITCH', cell: (r) => r.switch },
-    { head: 'VLAN', right: true, cell: (r) => (r.vlan === 0 ? '-' : r.vlan) },
-    { head: 'MACS', right: true, cell: (r) => r.addresses },
-    { head: 'UNTAGGED', cell: (r) => dash(r.untagged.join(' ')) },
-    { head: 'TAGGED', cell: (r) => dash(r.tagged.join(' ')) },
-  ], p)
+  return table(
+    rows,
+    [
+      { head: 'SWITCH', cell: (r) => r.switch },
+      { head: 'VLAN', right: true, cell: (r) => (r.vlan === 0 ? '-' : r.vlan) },
+      { head: 'MACS', right: true, cell: (r) => r.addresses },
+      { head: 'UNTAGGED', cell: (r) => dash(r.untagged.join(' ')) },
+      { head: 'TAGGED', cell: (r) => dash(r.tagged.join(' ')) },
+    ],
+    p,
+  )
 }
 
 export function countersTable(rows: CounterRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no ports'
-  return table(rows, [
-    { head: 'SWITCH', cell: (r) => r.switch },
-    { head: 'PORT', cell: (r) => r.port },
-    { head: 'IN PKTS', right: true, cell: (r) => r.rxPackets },
-    { head: 'IN BYTES', right: true, cell: (r) => bytesText(r.rxBytes) },
-    { head: 'SUPER', right: true, cell: (r) => r.rxSuper },
-    { head: 'OUT PKTS', right: true, cell: (r) => r.txPackets },
-    { head: 'OUT BYTES', right: true, cell: (r) => bytesText(r.txBytes) },
-    { head: 'MADE', right: true, cell: (r) => r.made },
-    { head: 'HELD', right: true, cell: (r) => r.held },
-    { head: 'LEARNED', right: true, cell: (r) => r.learned },
-    { head: 'MOVED', right: true, cell: (r) => r.moved },
-    { head: 'REFUSED', right: true, cell: (r) => r.learnRefused },
-    { head: 'EVICTED', right: true, cell: (r) => r.evicted },
-    { head: 'DROPS', right: true, cell: (r) => r.drops },
-  ], p)
+  return table(
+    rows,
+    [
+      { head: 'SWITCH', cell: (r) => r.switch },
+      { head: 'PORT', cell: (r) => r.port },
+      { head: 'IN PKTS', right: true, cell: (r) => r.rxPackets },
+      { head: 'IN BYTES', right: true, cell: (r) => bytesText(r.rxBytes) },
+      { head: 'SUPER', right: true, cell: (r) => r.rxSuper },
+      { head: 'OUT PKTS', right: true, cell: (r) => r.txPackets },
+      { head: 'OUT BYTES', right: true, cell: (r) => bytesText(r.txBytes) },
+      { head: 'MADE', right: true, cell: (r) => r.made },
+      { head: 'HELD', right: true, cell: (r) => r.held },
+      { head: 'LEARNED', right: true, cell: (r) => r.learned },
+      { head: 'MOVED', right: true, cell: (r) => r.moved },
+      { head: 'REFUSED', right: true, cell: (r) => r.learnRefused },
+      { head: 'EVICTED', right: true, cell: (r) => r.evicted },
+      { head: 'DROPS', right: true, cell: (r) => r.drops },
+    ],
+    p,
+  )
 }
 
 export function dropsTable(rows: DropRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no packet was dropped (--all lists the reasons there are)'
-  return table(rows, [
-    { head: 'SWITCH', cell: (r) => r.switch },
-    { head: 'PORT', cell: (r) => r.port },
-    { head: 'SIDE', cell: (r) => r.side },
-    { head: 'REASON', cell: (r) => r.reason },
-    { head: 'PACKETS', right: true, cell: (r) => r.packets },
-    { head: 'MEANING', cell: (r) => p.dim(r.meaning) },
-  ], p)
+  return table(
+    rows,
+    [
+      { head: 'SWITCH', cell: (r) => r.switch },
+      { head: 'PORT', cell: (r) => r.port },
+      { head: 'SIDE', cell: (r) => r.side },
+      { head: 'REASON', cell: (r) => r.reason },
+      { head: 'PACKETS', right: true, cell: (r) => r.packets },
+      { head: 'MEANING', cell: (r) => p.dim(r.meaning) },
+    ],
+    p,
+  )
 }
 
 export function statusText(s: StatusReport, p: Palette = PLAIN): string {
@@ -176,14 +212,18 @@ export function statusText(s: StatusReport, p: Palette = PLAIN): string {
     ['packets', `in ${t.in} + made ${t.made} = out ${t.out} + dropped ${t.dropped} + held ${t.held}`],
   ]
   const head = lines.map(([name, value]) => `${p.bold(name.padEnd(15))}${value}`).join('\n')
-  const switches = table(s.switches, [
-    { head: 'SWITCH', cell: (r) => r.name },
-    { head: 'PORTS', right: true, cell: (r) => r.ports },
-    { head: 'UP', right: true, cell: (r) => r.up },
-    { head: 'MACS', right: true, cell: (r) => r.addresses },
-    { head: 'LIMIT', right: true, cell: (r) => r.limit },
-    { head: 'AGING', right: true, cell: (r) => (r.agingS === 0 ? 'never' : `${r.agingS} s`) },
-    { head: 'VLANS', cell: (r) => (r.vlanAware ? 'yes' : 'no') },
-  ], p)
+  const switches = table(
+    s.switches,
+    [
+      { head: 'SWITCH', cell: (r) => r.name },
+      { head: 'PORTS', right: true, cell: (r) => r.ports },
+      { head: 'UP', right: true, cell: (r) => r.up },
+      { head: 'MACS', right: true, cell: (r) => r.addresses },
+      { head: 'LIMIT', right: true, cell: (r) => r.limit },
+      { head: 'AGING', right: true, cell: (r) => (r.agingS === 0 ? 'never' : `${r.agingS} s`) },
+      { head: 'VLANS', cell: (r) => (r.vlanAware ? 'yes' : 'no') },
+    ],
+    p,
+  )
   return `${head}\n\n${switches}`
 }

@@ -14,7 +14,8 @@
  */
 import { Readable } from 'node:stream'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
-import { CaptureStream, type CaptureSource, type Encoder } from './capture-stream.ts'
+import { nearest } from '../config/error.ts'
+import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
 import type { FdbRow, PortStatus, VlanRow } from './model.ts'
@@ -27,18 +28,18 @@ export interface PortFilter {
 }
 
 /** What the server needs of a fabric. */
-export interface Served<Record = unknown> extends Measured {
+export interface Served extends Measured {
   fdb(filter?: PortFilter): FdbRow[]
   vlans(): VlanRow[]
   flushFdb(filter: PortFilter): Promise<number>
-  capture(port: string, options: { snapLen: number }): Promise<CaptureSource<Record>> | CaptureSource<Record>
 }
 
-export interface Service<Record = unknown> {
-  fabric: Served<Record>
+export interface Service {
+  fabric: Served
   /** Returns a line per change. */
   reload(file?: string): Promise<string[]>
-  encoder(source: CaptureSource<Record>, snapLen: number): Encoder<Record>
+  /** Starts capturing; `port` is 'switch.port'. */
+  capture(port: string, snapLen: number): Promise<CaptureFeed>
 }
 
 export class ApiError extends Error {
@@ -92,12 +93,12 @@ interface CaptureQuery {
   duration?: number
 }
 
-export class ControlServer<Record = unknown> {
+export class ControlServer {
   private readonly app: FastifyInstance
   private readonly log: Logger
-  private readonly captures = new Map<number, CaptureStream<Record>>()
+  private readonly captures = new Map<number, CaptureStream>()
   private nextCapture = 1
-  private service: Service<Record> | null = null
+  private service: Service | null = null
   private release = () => {}
 
   constructor(log: Logger) {
@@ -116,7 +117,7 @@ export class ControlServer<Record = unknown> {
     this.release = await claimSocket(this.app.server, socket)
   }
 
-  serve(service: Service<Record>): void {
+  serve(service: Service): void {
     this.service = service
   }
 
@@ -128,11 +129,11 @@ export class ControlServer<Record = unknown> {
     this.release = () => {}
   }
 
-  private get fabric(): Served<Record> {
+  private get fabric(): Served {
     return this.need().fabric
   }
 
-  private need(): Service<Record> {
+  private need(): Service {
     if (this.service === null) throw new ApiError(503, 'starting', 'taploom is still starting')
     return this.service
   }
@@ -180,13 +181,12 @@ export class ControlServer<Record = unknown> {
     const service = this.need()
     const port = this.port(query.port)
     const snapLen = query.snaplen === 0 ? WHOLE_PACKET : query.snaplen
-    const source = await service.fabric.capture(`${port.switch}.${port.name}`, { snapLen })
+    const feed = await service.capture(`${port.switch}.${port.name}`, snapLen)
     const { count, duration } = query
     const id = this.nextCapture++
     reply.hijack()
     const durationMs = duration === undefined ? undefined : duration * 1000
-    const encoder = service.encoder(source, snapLen)
-    const capture = new CaptureStream(id, source, encoder, reply.raw, { count, durationMs })
+    const capture = new CaptureStream(id, feed, reply.raw, { count, durationMs })
     this.captures.set(id, capture)
     const { captured, lost } = await capture.done
     this.captures.delete(id)
@@ -196,9 +196,9 @@ export class ControlServer<Record = unknown> {
   /** A filter whose names exist. */
   private filter(wanted: PortFilter): PortFilter {
     const { switch: name, port, vlan } = wanted
-    const switches = this.fabric.status().switches.map((s) => s.name)
-    if (name !== undefined && !switches.includes(name)) {
-      throw new ApiError(404, 'unknown-switch', `no switch ${name}; there is ${switches.join(', ')}`, { switches })
+    if (name !== undefined) {
+      const switches = this.fabric.status().switches.map((s) => s.name)
+      if (!switches.includes(name)) throw unknown('switch', name, switches)
     }
     if (port === undefined) return { switch: name, vlan }
     const found = this.port(port, name)
@@ -216,10 +216,14 @@ export class ControlServer<Record = unknown> {
     if (found.length === 1) return found[0]
     if (found.length > 1) {
       const names = found.map(full)
-      throw new ApiError(400, 'ambiguous-port', `port ${name} is in several switches: say ${names.join(' or ')}`, { ports: names })
+      throw new ApiError(
+        400,
+        'ambiguous-port',
+        `port ${name} is in several switches: say ${names.join(' or ')}`,
+        { ports: names },
+      )
     }
-    const names = inside.map(full)
-    throw new ApiError(404, 'unknown-port', `no port ${name}; there is ${names.join(', ') || 'none'}`, { ports: names })
+    throw unknown('port', name, inside.map(full))
   }
 
   private answerError(error: FastifyError & Partial<ApiError>, reply: FastifyReply): FastifyReply {
@@ -227,6 +231,14 @@ export class ControlServer<Record = unknown> {
     if (status === 500) this.log.error({ err: error }, 'a control request failed')
     return reply.code(status).send({ error: { code, message: error.message, details } })
   }
+}
+
+function unknown(kind: 'switch' | 'port', name: string, known: string[]): ApiError {
+  // Somebody who wrote the short name of a port meant a short name.
+  const candidates = [...known, ...known.map((full) => full.slice(full.indexOf('.') + 1))]
+  const close = nearest(name, candidates)
+  const hint = close === undefined ? `there is ${known.join(', ') || 'none'}` : `did you mean ${close}?`
+  return new ApiError(404, `unknown-${kind}`, `no ${kind} ${name}; ${hint}`, { known })
 }
 
 function classify(error: FastifyError | ApiError): [status: number, code: string, details: unknown] {

@@ -143,14 +143,16 @@ function makeDirectory(directory: string): string | undefined {
 function removeDirectories(deepest: string, first: string | undefined): void {
   if (first === undefined) return
   try {
-    for (let directory = deepest; directory.length >= first.length; directory = dirname(directory)) rmdirSync(directory)
+    for (let directory = deepest; directory.length >= first.length; directory = dirname(directory))
+      rmdirSync(directory)
   } catch {
     // Somebody else has put something there: it stays.
   }
 }
 
 function explain(code: string | undefined, message: string): string {
-  if (code === 'EACCES' || code === 'EPERM') return 'permission denied; run as root, or choose another path with --socket'
+  if (code === 'EACCES' || code === 'EPERM')
+    return 'permission denied; run as root, or choose another path with --socket'
   return message
 }
 

@@ -3,7 +3,6 @@
  * so a busy or dead worker can still be looked at. A row that changes meanwhile may be seen twice or
  * not at all.
  */
-import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { PortConfig } from '../config/types.ts'
 import { COUNTER_WORDS, Counter, dropsOf } from '../packet/counters.ts'
@@ -16,9 +15,8 @@ import { version } from '../root.ts'
 import { HashTable } from '../table/hash.ts'
 import { formatMac, OFFLOAD_NAMES } from './devices.ts'
 import type { Fabric } from './fabric.ts'
-import { netnsPath } from './iproute.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
-import { type LivePort, readDevice } from './ports.ts'
+import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 
 export interface FdbFilter {
   switch?: string
@@ -27,12 +25,10 @@ export interface FdbFilter {
   vlan?: number
 }
 
-export const namespaceExists = (name: string): boolean => existsSync(netnsPath(name))
-
 /** Why a port's device is not usable any more, for people. */
 export function whyDown(port: LivePort, errno: number): string {
   const netns = port.device?.netns ?? ''
-  if (netns !== '' && !existsSync(netns)) return `its network namespace ${netns} was deleted`
+  if (namespaceGone(port)) return `its network namespace ${netns} was deleted`
   if (!readDevice(port)) return `device ${port.device?.name ?? port.name} was deleted`
   const name = Object.entries(constants.errno).find(([, n]) => n === -errno)?.[0] ?? `errno ${-errno}`
   return `the kernel refused its descriptor (${name})`
@@ -84,8 +80,8 @@ function ranges(vids: number[]): string {
 export function ports(fabric: Fabric): PortStatus[] {
   const learned = new Map<number, number>()
   for (const { port } of entries(fabric, {})) learned.set(port.index, (learned.get(port.index) ?? 0) + 1)
-  return [...fabric.live.values()].map((port) => {
-    const c = fabric.memory.counters
+  return [...fabric.inventory.ports.values()].map((port) => {
+    const c = fabric.inventory.memory.counters
     const at = port.index * COUNTER_WORDS
     const { state, reason, mac } = stateOf(port)
     const { device } = port.config
@@ -98,7 +94,7 @@ export function ports(fabric: Fabric): PortStatus[] {
       device: port.device?.name ?? ('name' in device ? device.name : null),
       netns: deviceNetns(port.config),
       mac: mac ? formatMac(mac) : null,
-      mtu: port.config.mtu,
+      mtu: port.config.mtu || port.mtu,
       vlan: vlanText(port.config.vlan),
       addresses: 'addresses' in device ? device.addresses : [],
       offloads: OFFLOAD_NAMES.filter(([bit]) => (port.device?.offloads ?? 0) & bit).map(([, name]) => name),
@@ -115,9 +111,9 @@ export function ports(fabric: Fabric): PortStatus[] {
 /** Every live address, with the port it is behind. */
 function* entries(fabric: Fabric, filter: FdbFilter): Generator<{ row: FdbRow; port: LivePort }> {
   const nowS = process.hrtime()[0]
-  const byIndex = new Map([...fabric.live.values()].map((p) => [p.index, p]))
+  const byIndex = new Map([...fabric.inventory.ports.values()].map((p) => [p.index, p]))
   const only = filter.port === undefined ? undefined : fabric.findPort(filter.port)
-  for (const sw of fabric.switches.values()) {
+  for (const sw of fabric.inventory.switches.values()) {
     if (filter.switch !== undefined && sw.name !== filter.switch) continue
     const table = new HashTable(sw.fdb)
     if (table.size === 0) continue
@@ -160,8 +156,8 @@ function membership(vlan: PortVlan): Uint8Array {
 
 export function vlans(fabric: Fabric): VlanRow[] {
   const rows: VlanRow[] = []
-  for (const sw of fabric.switches.values()) {
-    const members = [...fabric.live.values()]
+  for (const sw of fabric.inventory.switches.values()) {
+    const members = [...fabric.inventory.ports.values()]
       .filter((p) => p.switch === sw.name)
       .map((p) => ({ name: p.name, row: membership(p.config.vlan) }))
     const addresses = new Map<number, number>()
@@ -170,7 +166,7 @@ export function vlans(fabric: Fabric): VlanRow[] {
     }
     // Trunks that allow everything do not make 4094 rows: a VLAN is shown when a port has it by name.
     const named = new Set<number>(addresses.keys())
-    for (const p of fabric.live.values()) {
+    for (const p of fabric.inventory.ports.values()) {
       if (p.switch !== sw.name) continue
       const { vlan } = p.config
       if (vlan.mode === 'trunk') {
@@ -188,8 +184,8 @@ export function vlans(fabric: Fabric): VlanRow[] {
 }
 
 export function counters(fabric: Fabric): CounterRow[] {
-  const c = fabric.memory.counters
-  return [...fabric.live.values()].map((port) => {
+  const c = fabric.inventory.memory.counters
+  return [...fabric.inventory.ports.values()].map((port) => {
     const at = port.index * COUNTER_WORDS
     return {
       port: port.name,
@@ -213,8 +209,8 @@ export function counters(fabric: Fabric): CounterRow[] {
 }
 
 export function drops(fabric: Fabric): DropRow[] {
-  const c = fabric.memory.counters
-  return [...fabric.live.values()].flatMap((port) =>
+  const c = fabric.inventory.memory.counters
+  return [...fabric.inventory.ports.values()].flatMap((port) =>
     DROPS.map(([reason, side, meaning], i) => ({
       port: port.name,
       switch: port.switch,
@@ -236,13 +232,13 @@ function totals(fabric: Fabric): StatusReport['totals'] {
     sum.dropped += dropsOf(words, port)
     sum.held += words[at + Counter.Held]
   }
-  add(fabric.retired, 0)
-  for (const port of fabric.live.values()) add(fabric.memory.counters, port.index)
+  add(fabric.inventory.retired, 0)
+  for (const port of fabric.inventory.ports.values()) add(fabric.inventory.memory.counters, port.index)
   return sum
 }
 
 export function status(fabric: Fabric, running: boolean): StatusReport {
-  const live = [...fabric.live.values()]
+  const live = [...fabric.inventory.ports.values()]
   return {
     version,
     node: process.version,
@@ -252,7 +248,7 @@ export function status(fabric: Fabric, running: boolean): StatusReport {
     configFile: fabric.options.configFile ?? null,
     poll: fabric.config.poll,
     workers: [{ state: running ? 'running' : 'stopped', restarts: fabric.restarts }],
-    switches: [...fabric.switches.values()].map((sw) => {
+    switches: [...fabric.inventory.switches.values()].map((sw) => {
       const own = live.filter((p) => p.switch === sw.name)
       return {
         name: sw.name,
@@ -264,7 +260,7 @@ export function status(fabric: Fabric, running: boolean): StatusReport {
         vlanAware: sw.config.vlanAware,
       }
     }),
-    memory: { residentBytes: process.memoryUsage.rss(), poolSlots: fabric.memory.pool.length / SLOT_SIZE },
+    memory: { residentBytes: process.memoryUsage.rss(), poolSlots: fabric.inventory.memory.pool.length / SLOT_SIZE },
     totals: totals(fabric),
   }
 }

@@ -32,7 +32,8 @@ function openKind(engine: Engine, io: Io, spec: PortSpec): Port {
       // The end that comes first waits, down, for the other.
       if (peer !== null) {
         const end = innermost(peer)
-        if (!(end instanceof PatchPort)) throw new Error(`port ${peer.name}, the peer of ${spec.name}, is no patch`)
+        if (!(end instanceof PatchPort))
+          throw new Error(`port ${peer.name}, the peer of ${spec.name}, is no patch`)
         port.join(end)
       }
       return port
@@ -55,7 +56,12 @@ function innermost(port: Port): Port {
  * @param snapLen most bytes kept of a frame, 0 = all
  * @throws Error when a capture shall start and there is no such port; ending one that is gone is fine
  */
-export function setCapture(engine: Engine, index: number, ring: SharedArrayBuffer | null, snapLen: number): void {
+export function setCapture(
+  engine: Engine,
+  index: number,
+  ring: SharedArrayBuffer | null,
+  snapLen: number,
+): void {
   const port = engine.pipeline.portOf[index] ?? null
   if (port === null) {
     if (ring === null) return

@@ -94,6 +94,12 @@ export class WorkerLink extends EventEmitter {
     native.wake(this.wakeFd)
   }
 
+  /** Ends the worker in the middle of whatever it does. */
+  kill(): void {
+    void this.worker?.terminate()
+    this.wake()
+  }
+
   async stop(): Promise<void> {
     this.stopping = true
     if (this.worker) {

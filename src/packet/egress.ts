@@ -57,7 +57,8 @@ export function copyWire(
   if (tag !== 0) {
     for (let i = 0; i < TAG && done < length; i++, done++) bytes[at + done] = tag >>> (24 - 8 * i)
   }
-  if (length > done) copyBytes(pool.bytes, poolWords, from + MACS + strip, bytes, words, at + done, length - done)
+  if (length > done)
+    copyBytes(pool.bytes, poolWords, from + MACS + strip, bytes, words, at + done, length - done)
   return length
 }
 

@@ -29,7 +29,8 @@ const SKIP = -1
  * @param bytes room for records, 1 KiB to 1 GiB, rounded up to a power of two; the longest record is half
  */
 export function ringMemory(bytes: number): SharedArrayBuffer {
-  if (!(bytes >= 1024 && bytes <= 2 ** 30)) throw new RangeError(`a ring of ${bytes} bytes: 1024 to 2^30 expected`)
+  if (!(bytes >= 1024 && bytes <= 2 ** 30))
+    throw new RangeError(`a ring of ${bytes} bytes: 1024 to 2^30 expected`)
   let capacity = 1024
   while (capacity < bytes) capacity *= 2
   return new SharedArrayBuffer(STATE_BYTES + capacity)

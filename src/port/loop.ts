@@ -30,7 +30,13 @@ export class LoopPort implements Port {
   private next = 0
 
   /** @param frames may be empty: a sink */
-  constructor(host: PortHost, index: number, name: string, frames: Uint8Array[], metas: Partial<FrameMeta>[] = []) {
+  constructor(
+    host: PortHost,
+    index: number,
+    name: string,
+    frames: Uint8Array[],
+    metas: Partial<FrameMeta>[] = [],
+  ) {
     this.host = host
     this.index = index
     this.name = name
@@ -70,7 +76,7 @@ export class LoopPort implements Port {
     const { source, sourceWords, poolWords, count } = this
     const { pool } = this.host
     const slots = batch.slots
-    const n = this.left < BATCH ? this.left : BATCH
+    const n = Math.min(this.left, BATCH)
     let next = this.next
     let bytes = 0
     let supers = 0

@@ -55,7 +55,7 @@ export class PatchPort implements Port {
     const { pool } = this.host
     const { counters } = this.host.memory
     const slots = batch.slots
-    const n = peer.count < BATCH ? peer.count : BATCH
+    const n = Math.min(peer.count, BATCH)
     let received = 0
     let bytes = 0
     for (let i = 0; i < n; i++) {

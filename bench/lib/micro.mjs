@@ -1,0 +1,64 @@
+/** Bundles bench/micro.ts as the data plane itself is bundled, into one file, and runs it. */
+import { spawnSync } from 'node:child_process'
+import { pathToFileURL } from 'node:url'
+import { build } from 'esbuild'
+import { spread, table } from './report.mjs'
+import { ROOT } from './subjects.mjs'
+
+const BUNDLE = `${ROOT}bench/bin/micro.mjs`
+/** Issue A: forwarding with a million learned addresses costs at most this many times that with ten. */
+const MILLION_AT_MOST = 1.1
+
+export async function bundle() {
+  await build({
+    absWorkingDir: ROOT,
+    entryPoints: ['bench/micro.ts'],
+    outfile: BUNDLE,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'esm',
+    packages: 'external',
+    logLevel: 'warning',
+    // The sources find the package's root from where they lie, which is not where the bundle lies.
+    define: { 'import.meta.url': JSON.stringify(pathToFileURL(`${ROOT}src/native.ts`).href) },
+  })
+}
+
+/** The document of one run. */
+export async function micro(quick) {
+  await bundle()
+  const run = spawnSync(process.execPath, [BUNDLE, ...(quick ? ['--quick'] : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    encoding: 'utf8',
+  })
+  if (run.status !== 0) throw new Error(`the micro-benchmarks failed (${run.status ?? run.signal})`)
+  return JSON.parse(run.stdout.trim().split('\n').pop())
+}
+
+/** @param packetUs what the kernel's part costs per packet, if the network benchmark has told */
+export function microReport({ rows, million }, packetUs = null) {
+  const lines = [
+    table([['', 'ns', '+-'], ...rows.map((r) => [r.name, r.nsPerOp.toFixed(1), `${r.rme.toFixed(1)} %`])]),
+    '',
+    'A million learned addresses against ten, forwarding cost:',
+    '',
+    `  in the pipeline, 10 hosts talk    at most ${MILLION_AT_MOST}   ${million.among.toFixed(2)}  ${verdict(million.among)}`,
+    `  in the pipeline, all hosts talk   at most ${MILLION_AT_MOST}   ${million.spread.toFixed(2)}  ${verdict(million.spread)}`,
+  ]
+  if (packetUs !== null) {
+    const whole = (packetUs * 1000 + million.spreadExtraNs) / (packetUs * 1000)
+    lines.push(
+      `  of the whole path, all hosts talk at most ${MILLION_AT_MOST}   ${whole.toFixed(2)}  ${verdict(whole)}` +
+        `  (the extra ${million.spreadExtraNs.toFixed(0)} ns on ${packetUs.toFixed(2)} us of CPU per packet)`,
+    )
+  }
+  return lines.join('\n')
+}
+
+const verdict = (ratio) => (ratio <= MILLION_AT_MOST ? 'met' : 'not met')
+
+/** Median CPU microseconds per small packet of taploom in a network document. */
+export function packetUsOf(net) {
+  return spread(net.rounds.map((round) => round.taploom?.cpuUsPerPacket))?.median ?? null
+}

@@ -1,0 +1,75 @@
+/**
+ * `npm run bench`: builds what is needed, runs the benchmarks, prints one report, writes one JSON file.
+ *
+ *     npm run bench [-- --micro] [-- --net] [-- --memory] [-- --quick] [-- --json FILE]
+ *
+ * Without a choice: --micro and --net. Further options (--subjects, --rounds, --seconds, ...) go to the
+ * network benchmark. See bench/README.md.
+ */
+import { fileURLToPath } from 'node:url'
+import { describe, machine } from './lib/machine.mjs'
+import { micro, microReport, packetUsOf } from './lib/micro.mjs'
+import { note, output, runMain } from './lib/process.mjs'
+import { resultFile, writeJson } from './lib/results.mjs'
+import { obstacle, ROOT } from './lib/subjects.mjs'
+import { memory, memoryReport } from './memory.mjs'
+import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
+
+const BUILD_MS = 300_000
+const PARTS = ['--micro', '--net', '--memory']
+
+const USAGE = `usage: npm run bench -- [--micro] [--net] [--memory] [options]
+
+  --micro           single operations, in nanoseconds
+  --net             TCP, small packets and latency against the relay, the bridge, ...; needs root
+  --memory          resident memory under traffic; needs root
+                    (none of the three: --micro and --net)
+
+The network benchmark's options:
+
+`
+
+function heading(text) {
+  return `\n${text}\n${'='.repeat(text.length)}\n`
+}
+
+await runMain(async () => {
+  const argv = process.argv.slice(2)
+  if (argv.includes('--help')) {
+    process.stdout.write(`${USAGE}${NET_OPTIONS}`)
+    return
+  }
+  const chosen = argv.filter((a) => PARTS.includes(a))
+  const wanted = chosen.length > 0 ? chosen : ['--micro', '--net']
+  const rest = argv.filter((a) => !PARTS.includes(a))
+  const quick = rest.includes('--quick')
+  const netOptions = options(rest)
+
+  await output('make', ['-s', '-C', `${ROOT}bench`], BUILD_MS)
+  await output(process.execPath, [fileURLToPath(new URL('../scripts/build.mjs', import.meta.url))], BUILD_MS)
+
+  const document = { machine: machine() }
+  const report = [describe(document.machine)]
+  // The network first: nothing has warmed the machine up or filled its memory yet.
+  if (wanted.includes('--net')) {
+    const why = obstacle()
+    // Without root the rest can still be had, unless this was asked for by name.
+    if (why !== null && chosen.length === 0) report.push(heading('Network'), `not run: ${why}`)
+    else {
+      document.net = await measure(netOptions)
+      report.push(heading('Network'), reportOf(document.net))
+    }
+  }
+  if (wanted.includes('--memory')) {
+    document.memory = await memory({ seconds: quick ? 5 : 20 })
+    report.push(heading('Memory'), memoryReport(document.memory))
+  }
+  if (wanted.includes('--micro')) {
+    document.micro = await micro(quick)
+    report.push(heading('Micro'), microReport(document.micro, document.net ? packetUsOf(document.net) : null))
+  }
+  const file = rest.includes('--json') ? netOptions.json : resultFile('bench')
+  writeJson(file, document)
+  process.stdout.write(`${report.join('\n')}\n`)
+  note(`\nwritten: ${file}`)
+})

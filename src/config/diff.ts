@@ -1,0 +1,97 @@
+/**
+ * The difference of two configurations, as the steps that make the one of the other, in the order in
+ * which they can be done: first what goes (ports, then the switches and namespaces they were in), then
+ * what comes, then what only changes its settings. What is equal is not mentioned, so its traffic is
+ * not touched.
+ *
+ *     changed in a port                            step
+ *     device, fault                                remove-port, add-port
+ *     anything else (vlan, mtu, flags, limits)     set-port
+ *
+ * The two ends of a patch are opened again together: each knows the other.
+ */
+import { isDeepStrictEqual } from 'node:util'
+import type { FabricConfig, PortConfig, SwitchConfig } from './types.ts'
+
+export type Change =
+  | { op: 'remove-port'; switch: string; port: string }
+  | { op: 'remove-switch'; name: string }
+  | { op: 'remove-namespace'; name: string }
+  | { op: 'add-namespace'; name: string }
+  | { op: 'set-poll'; poll: FabricConfig['poll'] }
+  /** `config.ports` is not part of it: its ports follow as add-port. */
+  | { op: 'add-switch'; name: string; config: SwitchConfig }
+  | { op: 'set-switch'; name: string; config: SwitchConfig }
+  | { op: 'add-port'; switch: string; port: string; config: PortConfig }
+  | { op: 'set-port'; switch: string; port: string; config: PortConfig }
+
+interface PortAt {
+  switch: string
+  port: string
+  config: PortConfig
+}
+
+export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
+  const before = portsOf(old)
+  const after = portsOf(next)
+  const again = reopened(before, after)
+  const changes: Change[] = []
+
+  for (const [key, at] of before) {
+    if (!after.has(key) || again.has(key))
+      changes.push({ op: 'remove-port', switch: at.switch, port: at.port })
+  }
+  for (const name of Object.keys(old.switches)) {
+    if (!Object.hasOwn(next.switches, name)) changes.push({ op: 'remove-switch', name })
+  }
+  for (const name of old.namespaces)
+    if (!next.namespaces.includes(name)) changes.push({ op: 'remove-namespace', name })
+
+  for (const name of next.namespaces)
+    if (!old.namespaces.includes(name)) changes.push({ op: 'add-namespace', name })
+  if (old.poll !== next.poll) changes.push({ op: 'set-poll', poll: next.poll })
+  for (const [name, config] of Object.entries(next.switches)) {
+    if (!Object.hasOwn(old.switches, name)) changes.push({ op: 'add-switch', name, config })
+  }
+  for (const [name, config] of Object.entries(next.switches)) {
+    if (!Object.hasOwn(old.switches, name)) continue
+    const { ports: _, ...settings } = config
+    const { ports: __, ...was } = old.switches[name]
+    if (!isDeepStrictEqual(was, settings)) changes.push({ op: 'set-switch', name, config })
+  }
+  for (const [key, at] of after)
+    if (!before.has(key) || again.has(key)) changes.push({ op: 'add-port', ...at })
+  for (const [key, at] of after) {
+    const was = before.get(key)
+    if (was && !again.has(key) && !isDeepStrictEqual(was.config, at.config))
+      changes.push({ op: 'set-port', ...at })
+  }
+  return changes
+}
+
+/** By 'switch.port'. */
+function portsOf(config: FabricConfig): Map<string, PortAt> {
+  const ports = new Map<string, PortAt>()
+  for (const [name, sw] of Object.entries(config.switches)) {
+    for (const [port, portConfig] of Object.entries(sw.ports)) {
+      ports.set(`${name}.${port}`, { switch: name, port, config: portConfig })
+    }
+  }
+  return ports
+}
+
+/** Ports of both whose device must be closed and opened. */
+function reopened(before: Map<string, PortAt>, after: Map<string, PortAt>): Set<string> {
+  const again = new Set<string>()
+  for (const [key, { config }] of after) {
+    const was = before.get(key)?.config
+    if (was && !(isDeepStrictEqual(was.device, config.device) && isDeepStrictEqual(was.fault, config.fault)))
+      again.add(key)
+  }
+  for (const key of [...again]) {
+    const device = after.get(key)!.config.device
+    const peer = device.type === 'patch' ? `${device.switch}.${device.port}` : ''
+    if (before.has(peer) && after.has(peer)) again.add(peer)
+  }
+  return again
+}

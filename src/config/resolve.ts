@@ -1,0 +1,128 @@
+/**
+ * From the keys of a file, checked, to the FabricConfig the fabric builds: the defaults that depend on
+ * another key, and one spelling for everything.
+ */
+import { resolve as resolvePath } from 'node:path'
+import type { PortVlan } from '../switch/vlan.ts'
+import type { FileKeys, PortKeys, SwitchKeys } from './schema.ts'
+import type { DeviceConfig, FabricConfig, PortConfig, SwitchConfig } from './types.ts'
+
+const TPID_C = 0x8100
+const DEFAULT_VID = 1
+/** Longest IP packet: what a port without a device of its own may carry. */
+const MTU_MAX = 65535
+
+/** @param directory that relative paths start from */
+export function resolveFile(keys: FileKeys, directory: string): FabricConfig {
+  const switches: Record<string, SwitchConfig> = {}
+  for (const [name, sw] of Object.entries(keys.switches)) switches[name] = resolveSwitch(sw, directory)
+  return { namespaces: keys.namespaces, poll: keys.poll, switches }
+}
+
+function resolveSwitch(keys: SwitchKeys, directory: string): SwitchConfig {
+  const vlanAware = Object.values(keys.ports).some((port) => port.vlan !== undefined)
+  const ports: Record<string, PortConfig> = {}
+  for (const [name, port] of Object.entries(keys.ports))
+    ports[name] = resolvePort(name, port, vlanAware, directory)
+  const reservedOpen = keys.reserved.reduce((mask, byte) => mask | (1 << byte), 0)
+  return { agingS: keys.aging, limit: keys.limit, reservedOpen, vlanAware, ports }
+}
+
+function resolvePort(name: string, keys: PortKeys, vlanAware: boolean, directory: string): PortConfig {
+  const device = resolveDevice(name, keys, directory)
+  const vlan = resolveVlan(keys.vlan, vlanAware)
+  const { learning, isolated, hairpin, locked, limit, flood, fault } = keys
+  const { unknown = Infinity, multicast = Infinity, broadcast = Infinity } = keys.storm
+  const statics = keys.static.map((s) => ({ mac: s.mac, vid: s.vlan ?? untaggedVid(vlan) ?? 0 }))
+  const port: PortConfig = {
+    device,
+    vlan,
+    mtu: keys.mtu ?? defaultMtu(device),
+    learning,
+    flood,
+    isolated,
+    hairpin,
+    locked,
+    limit,
+    storm: { unknown, multicast, broadcast },
+    statics,
+  }
+  if (fault) port.fault = fault
+  return port
+}
+
+function defaultMtu(device: DeviceConfig): number {
+  if (device.type === 'packet') return 0
+  return 'mtu' in device ? device.mtu : MTU_MAX
+}
+
+export function resolveDevice(port: string, keys: PortKeys, directory: string): DeviceConfig {
+  const { tap, tun, host, packet, patch, pcap } = keys
+  const kernel = tap ?? tun
+  if (kernel) {
+    const { offload, persist, queues } = kernel
+    return { type: tap ? 'tap' : 'tun', ...link(kernel.name, kernel.netns, kernel), offload, persist, queues }
+  }
+  if (host) return { type: 'host', ...link(host.name ?? port, '', host), offload: host.offload }
+  if (packet) return { type: 'packet', name: packet.name, netns: packet.netns }
+  if (patch) return { type: 'patch', switch: patch.switch, port: patch.port }
+  if (pcap)
+    return { type: 'pcap', file: resolvePath(directory, pcap.file), loop: pcap.loop, speed: pcap.speed }
+  return { type: 'memory' }
+}
+
+function link(name: string, netns: string, keys: NonNullable<PortKeys['host']>) {
+  const addresses = keys.addresses.map((a) => a.text)
+  const { gateway: gateways, mac, mtu } = keys
+  return { name, netns, addresses, gateways, ...(mac === undefined ? {} : { mac }), mtu }
+}
+
+export function resolveVlan(keys: PortKeys['vlan'], vlanAware: boolean): PortVlan {
+  if (!vlanAware) return { mode: 'unaware' }
+  if (!keys) return { mode: 'access', vid: DEFAULT_VID }
+  if (keys.access !== undefined) return { mode: 'access', vid: keys.access }
+  if (keys.tunnel !== undefined) return { mode: 'tunnel', vid: keys.tunnel }
+  const translate = pairsOf(keys.translate)
+  const vlan: PortVlan = {
+    mode: 'trunk',
+    allowed: allowedVids(keys.trunk ?? [], translate),
+    tpid: keys.protocol ?? TPID_C,
+  }
+  if (keys.native !== undefined) vlan.native = keys.native
+  if (translate.length > 0) vlan.translate = translate
+  return vlan
+}
+
+/** [on the wire, inside], in order. */
+export function pairsOf(translate: Record<string, number> = {}): [wire: number, inside: number][] {
+  return Object.entries(translate).map(([wire, inside]) => [Number(wire), inside])
+}
+
+/** Whether the list says `all`. */
+export function isAll(ranges: [number, number][]): boolean {
+  return ranges.some(([first, last]) => first === 1 && last === 4094)
+}
+
+/**
+ * The VLANs of a trunk. `all` leaves out those that would need a number on the wire which `translate`
+ * gave to another VLAN.
+ */
+function allowedVids(ranges: [number, number][], translate: [number, number][]): number[] {
+  const vids = new Set<number>()
+  for (const [first, last] of ranges) for (let vid = first; vid <= last; vid++) vids.add(vid)
+  if (isAll(ranges)) {
+    const insides = new Set(translate.map(([, inside]) => inside))
+    for (const [wire] of translate) if (!insides.has(wire)) vids.delete(wire)
+  }
+  return [...vids].sort((a, b) => a - b)
+}
+
+/** The VLAN of untagged frames; undefined = there is none. */
+export function untaggedVid(vlan: PortVlan): number | undefined {
+  if (vlan.mode === 'unaware') return 0
+  return vlan.mode === 'trunk' ? vlan.native : vlan.vid
+}
+
+export function carries(vlan: PortVlan, vid: number): boolean {
+  return untaggedVid(vlan) === vid || (vlan.mode === 'trunk' && vlan.allowed.includes(vid))
+}

@@ -1,0 +1,125 @@
+/**
+ * What a configuration needs from this machine: namespaces that exist, device names that are free,
+ * devices and files that are there. Looks and touches nothing; a moment later the answer may be another,
+ * so opening a device checks again.
+ *
+ *     netns by name          listed in `namespaces`, or there (/run/netns/NAME)
+ *     netns by path or pid   there
+ *     tap, tun, host         no device of that name in its namespace, unless persist
+ *     packet                 a device of that name in its namespace
+ *     pcap                   a file that can be read
+ */
+import { accessSync, constants, statSync } from 'node:fs'
+import { native } from '../native.ts'
+import { ConfigError, type ConfigProblem, type Path } from './error.ts'
+import { isNamed, isPid, netnsPath, netnsText } from './netns.ts'
+import { Problems } from './problems.ts'
+import type { DeviceConfig, FabricConfig, Netns } from './types.ts'
+
+/**
+ * True for a device that the fabric has already (reload): that it exists is right then. `netns` as
+ * the configuration writes it.
+ */
+export type Ours = (netns: Netns, name: string) => boolean
+
+/**
+ * @param running what runs now, in a reload
+ * @throws ConfigError with everything that is in the way
+ */
+export function checkSystem(config: FabricConfig, running?: FabricConfig): void {
+  const own = new Set<string>()
+  for (const { device } of portsOf(running)) {
+    if ('name' in device && device.type !== 'packet') own.add(`${netnsPath(device.netns)} ${device.name}`)
+  }
+  const problems = systemProblems(config, (netns, name) => own.has(`${netnsPath(netns)} ${name}`))
+  if (problems.length > 0) throw new ConfigError(problems)
+}
+
+/** What is in the way, with the same places as a ConfigError's problems; [] = nothing. */
+export function systemProblems(config: FabricConfig, ours: Ours = () => false): ConfigProblem[] {
+  const problems = Problems.about(config)
+  for (const { path, device } of portsOf(config)) {
+    if (device.type === 'pcap') checkFile(device.file, path, problems)
+    else if ('name' in device) checkDevice(config, device, path, problems, ours)
+  }
+  return problems.sorted
+}
+
+function portsOf(config: FabricConfig | undefined): { path: Path; device: DeviceConfig }[] {
+  return Object.entries(config?.switches ?? {}).flatMap(([sw, { ports }]) =>
+    Object.entries(ports).map(([port, { device }]) => ({
+      path: ['switches', sw, 'ports', port, device.type],
+      device,
+    })),
+  )
+}
+
+type NamedDevice = Extract<DeviceConfig, { name: string }>
+
+function checkDevice(
+  config: FabricConfig,
+  device: NamedDevice,
+  path: Path,
+  problems: Problems,
+  ours: Ours,
+): void {
+  const { name, netns } = device
+  const file = netnsPath(netns)
+  if (file !== '' && !exists(file)) {
+    if (!isNamed(netns)) {
+      const found = isPid(netns) ? `pid ${netns}, which does not run` : `'${netns}', which does not exist`
+      problems.add([...path, 'netns'], { found, expected: 'a network namespace that exists' })
+    } else if (!config.namespaces.includes(netns)) {
+      const expected = 'a network namespace that exists, or that `namespaces` lists'
+      problems.add([...path, 'netns'], { found: `'${netns}'`, expected, hint: `there is no ${file}` })
+    } else if (device.type === 'packet') {
+      const found = `'${name}' in ${netnsText(netns)}, which will be new and empty`
+      problems.add([...path, 'name'], { found, expected: 'a device that exists' })
+    }
+    return
+  }
+  if (ours(netns, name)) return
+  let there: boolean
+  try {
+    there = native.readLink(file, name) !== null
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // Without the rights to look, opening it will tell.
+    if (code === 'EPERM' || code === 'EACCES') return
+    const hint = (error as Error).message
+    problems.add([...path, 'netns'], { found: `'${netns}'`, expected: 'a network namespace', hint })
+    return
+  }
+  const found = `'${name}' in ${netnsText(netns)}`
+  if (device.type === 'packet') {
+    if (!there) problems.add([...path, 'name'], { found, expected: 'a device that exists' })
+  } else if (there && !('persist' in device && device.persist)) {
+    problems.add([...path, 'name'], {
+      found,
+      expected: 'a name that is free',
+      hint: 'such a device exists already',
+    })
+  }
+}
+
+function exists(file: string): boolean {
+  try {
+    statSync(file)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EACCES'
+  }
+}
+
+function checkFile(file: string, path: Path, problems: Problems): void {
+  const refuse = (hint: string) =>
+    problems.add([...path, 'file'], { found: `'${file}'`, expected: 'a capture file', hint })
+  try {
+    if (statSync(file).isDirectory()) refuse('it is a directory')
+    accessSync(file, constants.R_OK)
+  } catch (error) {
+    refuse(
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : 'it may not be read',
+    )
+  }
+}

@@ -1,0 +1,197 @@
+/**
+ * What a fabric has made, and the single steps that change it. A step is done when it is in force; one
+ * that fails changes nothing. Which steps, in which order, and what to do when one fails is fabric.ts's.
+ *
+ *     namespace    created with iproute2, removed if we created it
+ *     switch       a table in shared memory, told to the worker
+ *     port         a device opened here, told to the worker; a patch's two ends know each other's index
+ */
+import type { Change } from '../config/diff.ts'
+import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
+import type { Command } from '../engine/command.ts'
+import type { WorkerLink } from '../engine/worker-link.ts'
+import { COUNTER_WORDS } from '../packet/counters.ts'
+import { MAX_PORTS } from '../packet/layout.ts'
+import type { PlaneMemory } from '../packet/memory.ts'
+import { HashTable } from '../table/hash.ts'
+import { addNamespace, deleteNamespace, namespaceExists } from './iproute.ts'
+import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
+
+export class Inventory {
+  readonly memory: PlaneMemory
+  readonly switches = new Map<string, LiveSwitch>()
+  /** By 'switch.port'. */
+  readonly ports = new Map<string, LivePort>()
+  /** Namespaces we created. */
+  readonly created: string[] = []
+  /** Counters of ports that are gone, so that the totals stay whole. */
+  readonly retired = new Float64Array(COUNTER_WORDS)
+  private readonly link: WorkerLink
+  /** Indices of ports that are being added, or are the other end of a patch. */
+  private readonly promised = new Map<string, number>()
+
+  constructor(memory: PlaneMemory, link: WorkerLink) {
+    this.memory = memory
+    this.link = link
+  }
+
+  port(switchName: string, name: string): LivePort | undefined {
+    return this.ports.get(`${switchName}.${name}`)
+  }
+
+  portAt(index: number): LivePort | undefined {
+    for (const port of this.ports.values()) if (port.index === index) return port
+    return undefined
+  }
+
+  /** Does one change; returns a line that tells it. */
+  async step(change: Change): Promise<string> {
+    switch (change.op) {
+      case 'add-namespace':
+        return this.addNamespace(change.name)
+      case 'remove-namespace':
+        return this.removeNamespace(change.name)
+      case 'set-poll':
+        await this.link.send({ op: 'poll', policy: change.poll })
+        return `poll: ${change.poll}`
+      case 'add-switch':
+        await this.addSwitch(change.name, change.config)
+        return `switch ${change.name}: added`
+      case 'set-switch':
+        await this.setSwitch(change.name, change.config)
+        return `switch ${change.name}: changed`
+      case 'remove-switch': {
+        const sw = this.switches.get(change.name)
+        if (sw) await this.link.send({ op: 'switch-remove', id: sw.id })
+        this.switches.delete(change.name)
+        return `switch ${change.name}: removed`
+      }
+      case 'add-port':
+        await this.addPort(change.switch, change.port, change.config)
+        return `port ${change.switch}.${change.port}: added`
+      case 'set-port':
+        await this.setPort(change.switch, change.port, change.config)
+        return `port ${change.switch}.${change.port}: changed`
+      case 'remove-port':
+        await this.removePort(change.switch, change.port)
+        return `port ${change.switch}.${change.port}: removed`
+    }
+  }
+
+  private async addNamespace(name: string): Promise<string> {
+    if (namespaceExists(name)) return `namespace ${name}: was there`
+    await addNamespace(name)
+    this.created.push(name)
+    return `namespace ${name}: created`
+  }
+
+  private async removeNamespace(name: string): Promise<string> {
+    const at = this.created.indexOf(name)
+    if (at < 0) return `namespace ${name}: left as it was`
+    this.created.splice(at, 1)
+    if (namespaceExists(name)) await deleteNamespace(name)
+    return `namespace ${name}: removed`
+  }
+
+  private async addSwitch(name: string, config: SwitchConfig): Promise<void> {
+    const used = new Set([...this.switches.values()].map((s) => s.id))
+    let id = 0
+    while (used.has(id)) id++
+    const seed = (Math.random() * 0x100000000) | 0
+    const sw: LiveSwitch = { id, name, config, fdb: HashTable.memory(config.limit, seed) }
+    await this.link.send(switchCommand(sw))
+    this.switches.set(name, sw)
+  }
+
+  private async setSwitch(name: string, config: SwitchConfig): Promise<void> {
+    const sw = this.switches.get(name)
+    if (!sw) throw new Error(`no switch ${name}`)
+    if (config.limit > new HashTable(sw.fdb).limit) {
+      throw new Error(`switch ${name}: limit ${config.limit} needs a larger table; it can grow only by a restart`)
+    }
+    const { agingS, limit, reservedOpen } = config
+    await this.link.send({ op: 'switch-set', id: sw.id, settings: { agingS, limit, reservedOpen } })
+    sw.config = config
+  }
+
+  async addPort(switchName: string, name: string, config: PortConfig): Promise<void> {
+    const sw = this.switches.get(switchName)
+    if (!sw) throw new Error(`no switch ${switchName}`)
+    const index = this.indexOf(`${switchName}.${name}`)
+    const { device } = config
+    const peer = device.type === 'patch' ? this.indexOf(`${device.switch}.${device.port}`) : -1
+    const port = await openLive(switchName, name, index, config, peer, this.link)
+    try {
+      this.memory.counters.fill(0, index * COUNTER_WORDS, (index + 1) * COUNTER_WORDS)
+      await this.link.send(portCommand(port, sw.id))
+    } catch (error) {
+      port.close()
+      throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
+    }
+    this.ports.set(`${switchName}.${name}`, port)
+    this.promised.delete(`${switchName}.${name}`)
+  }
+
+  /** A port's index: the one it has, the one promised to it as the end of a patch, or a free one. */
+  private indexOf(key: string): number {
+    const known = this.ports.get(key)?.index ?? this.promised.get(key)
+    if (known !== undefined) return known
+    const used = new Uint8Array(MAX_PORTS)
+    for (const p of this.ports.values()) used[p.index] = 1
+    for (const index of this.promised.values()) used[index] = 1
+    const index = used.indexOf(0)
+    if (index < 0) throw new Error(`a fabric has at most ${MAX_PORTS} ports`)
+    this.promised.set(key, index)
+    return index
+  }
+
+  private async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {
+    const port = this.ports.get(`${switchName}.${name}`)
+    if (!port) throw new Error(`no port ${switchName}.${name}`)
+    port.config = config
+    if (!port.down) await this.link.send({ op: 'port-set', index: port.index, settings: portSettings(port) })
+  }
+
+  async removePort(switchName: string, name: string): Promise<void> {
+    const key = `${switchName}.${name}`
+    const port = this.ports.get(key)
+    if (!port) return
+    await this.link.send({ op: 'port-remove', index: port.index })
+    const at = port.index * COUNTER_WORDS
+    for (let i = 0; i < COUNTER_WORDS; i++) this.retired[i] += this.memory.counters[at + i]
+    this.memory.counters.fill(0, at, at + COUNTER_WORDS)
+    this.ports.delete(key)
+    port.close()
+  }
+
+  /** All of it once more, for a worker that took over. */
+  *commands(): Generator<Command> {
+    for (const sw of this.switches.values()) yield switchCommand(sw)
+    for (const port of this.ports.values()) {
+      const sw = this.switches.get(port.switch)
+      if (!port.down && sw) yield portCommand(port, sw.id)
+    }
+  }
+
+  /** What is really there, told as `base` tells it where both have it. */
+  config(base: FabricConfig): FabricConfig {
+    const switches: FabricConfig['switches'] = {}
+    for (const sw of this.switches.values()) switches[sw.name] = { ...sw.config, ports: {} }
+    for (const port of this.ports.values()) switches[port.switch].ports[port.name] = port.config
+    return { ...base, namespaces: [...this.created], switches }
+  }
+
+  /** Closes every device and removes the namespaces; the worker has stopped. */
+  async clear(failed: (error: Error) => void): Promise<void> {
+    for (const port of this.ports.values()) port.close()
+    this.ports.clear()
+    for (const name of this.created.splice(0)) {
+      if (namespaceExists(name)) await deleteNamespace(name).catch(failed)
+    }
+  }
+}
+
+function switchCommand(sw: LiveSwitch): Command {
+  const { agingS, limit, reservedOpen } = sw.config
+  return { op: 'switch-add', id: sw.id, name: sw.name, fdb: sw.fdb, settings: { agingS, limit, reservedOpen } }
+}

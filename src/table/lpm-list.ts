@@ -1,0 +1,66 @@
+/**
+ * Lists a longest-prefix table (lpm.ts), from any thread, while its writer writes. What is returned of one
+ * part of the table (the prefixes up to /20; those with the same first twenty bits) was there at one time;
+ * other parts may be a little older or newer.
+ */
+import { BLOCK_HEAD, type Lpm, LpmState, popcount, QUARANTINE, ROOT, ROOT_BITS } from './lpm.ts'
+
+export interface Prefix {
+  /** The address in words of 32 bits; IPv4 has the first only. Bits behind `len` are 0. */
+  addr: [number, number, number, number]
+  len: number
+  value: number
+}
+
+/** All prefixes: /0, then up to /20, then longer ones; among these shorter before longer in a block. */
+export function* prefixes(table: Lpm): Generator<Prefix> {
+  const words = table.words
+  const fallback = words[LpmState.Default]
+  if (fallback >= 0) yield { addr: [0, 0, 0, 0], len: 0, value: fallback }
+  yield* part(words, LpmState.Short, 0, 0)
+  for (let i = 0; i < 1 << ROOT_BITS; i++) {
+    if (words[ROOT + i] !== 0) yield* part(words, ROOT + i, i << (32 - ROOT_BITS), ROOT_BITS)
+  }
+}
+
+/** The prefixes below one word, read again when the writer overtook. */
+function part(words: Int32Array, slot: number, addr0: number, depth: number): Prefix[] {
+  for (;;) {
+    const freed = Atomics.load(words, LpmState.Freed)
+    const found: Prefix[] = []
+    collect(words, words[slot], [addr0, 0, 0, 0], depth, found)
+    if (((Atomics.load(words, LpmState.Freed) - freed) | 0) < QUARANTINE) return found
+  }
+}
+
+function collect(words: Int32Array, at: number, addr: Prefix['addr'], depth: number, found: Prefix[]): void {
+  // The depth bounds what a reader that was overtaken may follow.
+  if (at === 0 || depth >= words[LpmState.Width]) return
+  const values = at + BLOCK_HEAD + popcount(words[at])
+  let n = 0
+  for (let bits = 1; bits <= 5; bits++) {
+    const set = bits < 5 ? words[at + 2] >>> ((1 << bits) - 2) : words[at + 1]
+    for (let p = 0; p < 1 << bits; p++) {
+      if (((set >>> p) & 1) === 0) continue
+      found.push({ addr: withBits(addr, depth, bits, p), len: depth + bits, value: words[values + n++] })
+    }
+  }
+  n = 0
+  for (let p = 0; p < 32; p++) {
+    if (((words[at] >>> p) & 1) === 0) continue
+    collect(words, words[at + BLOCK_HEAD + n++], withBits(addr, depth, 5, p), depth + 5, found)
+  }
+}
+
+/** The address with `count` bits put in at `depth`. */
+function withBits(addr: Prefix['addr'], depth: number, count: number, bits: number): Prefix['addr'] {
+  const result: Prefix['addr'] = [...addr]
+  const word = depth >> 5
+  const end = (depth & 31) + count
+  if (end <= 32) result[word] |= bits << (32 - end)
+  else {
+    result[word] |= bits >>> (end - 32)
+    if (word < 3) result[word + 1] |= bits << (64 - end)
+  }
+  return result
+}

@@ -1,0 +1,231 @@
+/**
+ * Writes a longest-prefix table (lpm.ts): adds, replaces, removes. One writer per table. Every change
+ * is made beside the table and then shown by one store, so a reader sees all of it or nothing; when there
+ * is no room, nothing has changed.
+ *
+ *     add      go down to where the prefix ends; the last block is copied with one entry more,
+ *              and blocks that are missing below it are made first
+ *     remove   the block is copied with one entry less; a block that became empty goes from its
+ *              parent, and so on upwards
+ */
+import { BLOCK_HEAD, Lpm, LpmState, popcount, ROOT, ROOT_BITS } from './lpm.ts'
+import { entries, erased, free, inserted, single } from './lpm-block.ts'
+
+/** Blocks in a row: (128 - 20) / 5, rounded up. */
+const MAX_STEPS = 22
+const STRIDE = 5
+
+export class LpmWriter {
+  readonly table: Lpm
+  private readonly words: Int32Array
+  private readonly key = new Int32Array(4)
+  /** Where the last walk went: the words that refer to each block, and the five bits in each. */
+  private readonly slots = new Int32Array(MAX_STEPS)
+  private readonly picks = new Int32Array(MAX_STEPS)
+  private steps = 0
+  /** Bits of the prefix that end in the last block: 1 to 5; more when blocks are missing below. */
+  private left = 0
+  /** Depth of the last block in bits. */
+  private depth = 0
+
+  /** @param memory from `Lpm.memory`, new or with another's table in it */
+  constructor(memory: SharedArrayBuffer) {
+    this.table = new Lpm(memory)
+    this.words = this.table.words
+  }
+
+  /**
+   * Adds a prefix or gives it another value. Bits behind `len` are ignored. True when it is new.
+   * @param len bits, 0 to the width of the table
+   * @param value 0 to 2^31 - 1
+   * @throws RangeError when the table is full; it is then as it was
+   */
+  add(len: number, value: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): boolean {
+    const words = this.words
+    if (!(value >= 0 && value <= 0x7fffffff)) throw new RangeError(`value ${value}: 0 to 2^31 - 1 expected`)
+    if (len === 0) {
+      const isNew = words[LpmState.Default] < 0
+      if (isNew) this.needCount()
+      words[LpmState.Default] = value
+      if (isNew) words[LpmState.Count]++
+      return isNew
+    }
+    this.walk(len, addr0, addr1, addr2, addr3)
+    const slot = this.slots[this.steps - 1]
+    const at = words[slot]
+    const pick = this.picks[this.steps - 1]
+    if (at !== 0 && this.left <= STRIDE) {
+      const full = this.fullBit(pick)
+      const part = this.partBit(pick)
+      const n = this.entryOf(at, full, part)
+      if (((words[at + 1] & full) | (words[at + 2] & part)) !== 0) {
+        words[at + BLOCK_HEAD + n] = value
+        return false
+      }
+      this.needCount()
+      this.publish(slot, inserted(words, at, n, value, 0, full, part), at)
+    } else {
+      this.needCount()
+      if (at === 0) this.publish(slot, this.chain(this.depth, value), 0)
+      else {
+        const chain = this.chain(this.depth + STRIDE, value)
+        const child = 1 << pick
+        const grown = inserted(words, at, popcount(words[at] & (child - 1)), chain, child, 0, 0)
+        if (grown === 0) this.drop(chain)
+        this.publish(slot, grown, at)
+      }
+    }
+    words[LpmState.Count]++
+    return true
+  }
+
+  /** Removes a prefix. Its value, or -1 when it was not there. */
+  remove(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
+    const words = this.words
+    const value = this.get(len, addr0, addr1, addr2, addr3)
+    if (value < 0) return -1
+    words[LpmState.Count]--
+    if (len === 0) {
+      words[LpmState.Default] = -1
+      return value
+    }
+    let step = this.steps - 1
+    let full = this.fullBit(this.picks[step])
+    let part = this.partBit(this.picks[step])
+    let child = 0
+    // Blocks whose only entry goes, go too; from the last one that stays, the entry goes.
+    while (step > 0 && entries(words, words[this.slots[step]]) === 1) {
+      step--
+      full = 0
+      part = 0
+      child = 1 << this.picks[step]
+    }
+    const slot = this.slots[step]
+    const at = words[slot]
+    if (entries(words, at) === 1) {
+      Atomics.store(words, slot, 0)
+      this.drop(at)
+      return value
+    }
+    const n = child !== 0 ? popcount(words[at] & (child - 1)) : this.entryOf(at, full, part)
+    const lower = child !== 0 ? words[at + BLOCK_HEAD + n] : 0
+    const copy = erased(words, at, n, child, full, part)
+    if (copy !== at) {
+      Atomics.store(words, slot, copy)
+      free(words, at)
+    }
+    this.drop(lower)
+    return value
+  }
+
+  /** Value of exactly this prefix, or -1. */
+  get(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
+    const words = this.words
+    if (len === 0) return words[LpmState.Default]
+    this.walk(len, addr0, addr1, addr2, addr3)
+    const at = words[this.slots[this.steps - 1]]
+    if (at === 0 || this.left > STRIDE) return -1
+    const pick = this.picks[this.steps - 1]
+    const full = this.fullBit(pick)
+    const part = this.partBit(pick)
+    if (((words[at + 1] & full) | (words[at + 2] & part)) === 0) return -1
+    return words[at + BLOCK_HEAD + this.entryOf(at, full, part)]
+  }
+
+  /** Goes down as far as there are blocks, at most to the one where the prefix ends. */
+  private walk(len: number, addr0: number, addr1: number, addr2: number, addr3: number): void {
+    const { words, key, slots, picks } = this
+    const width = words[LpmState.Width]
+    if (!(len > 0 && len <= width)) throw new RangeError(`prefix length ${len}: 0 to ${width} expected`)
+    key[0] = addr0
+    key[1] = addr1
+    key[2] = addr2
+    key[3] = addr3
+    const long = len > ROOT_BITS
+    let depth = long ? ROOT_BITS : 0
+    let slot: number = long ? ROOT + (addr0 >>> (32 - ROOT_BITS)) : LpmState.Short
+    let steps = 0
+    for (;;) {
+      const pick = this.bitsAt(depth)
+      slots[steps] = slot
+      picks[steps++] = pick
+      const at = words[slot]
+      if (at === 0 || len - depth <= STRIDE || ((words[at] >>> pick) & 1) === 0) break
+      slot = at + BLOCK_HEAD + popcount(words[at] & ((1 << pick) - 1))
+      depth += STRIDE
+    }
+    this.steps = steps
+    this.depth = depth
+    this.left = len - depth
+  }
+
+  /** Five bits of the key; behind its end there are zeros. */
+  private bitsAt(depth: number): number {
+    const word = depth >> 5
+    const shift = depth & 31
+    const high = this.key[word] << shift
+    return (shift > 27 && word < 3 ? high | (this.key[word + 1] >>> (32 - shift)) : high) >>> 27
+  }
+
+  /** The bit in a block's [1] of a prefix that takes all five bits, or 0. */
+  private fullBit(pick: number): number {
+    return this.left === STRIDE ? 1 << pick : 0
+  }
+
+  /** The bit in a block's [2] of a prefix that takes fewer. */
+  private partBit(pick: number): number {
+    return this.left < STRIDE ? 1 << ((1 << this.left) - 2 + (pick >>> (STRIDE - this.left))) : 0
+  }
+
+  /** Which of the block's entries has (or would have) this bit. */
+  private entryOf(at: number, full: number, part: number): number {
+    const words = this.words
+    const children = popcount(words[at])
+    if (full === 0) return children + popcount(words[at + 2] & (part - 1))
+    return children + popcount(words[at + 2]) + popcount(words[at + 1] & (full - 1))
+  }
+
+  /** New blocks from `depth` down to the one where the prefix ends. */
+  private chain(depth: number, value: number): number {
+    const len = this.depth + this.left
+    let last = depth
+    while (len - last > STRIDE) last += STRIDE
+    this.left = len - last
+    const pick = this.bitsAt(last)
+    let top = single(this.words, 0, this.fullBit(pick), this.partBit(pick), value)
+    for (let d = last - STRIDE; d >= depth && top !== 0; d -= STRIDE) {
+      const above = single(this.words, 1 << this.bitsAt(d), 0, 0, top)
+      if (above === 0) this.drop(top)
+      top = above
+    }
+    if (top === 0) throw this.full('bytes')
+    return top
+  }
+
+  /** Frees a block and the chain below it. */
+  private drop(at: number): void {
+    const words = this.words
+    while (at !== 0) {
+      const next = words[at] !== 0 ? words[at + BLOCK_HEAD] : 0
+      free(words, at)
+      at = next
+    }
+  }
+
+  /** Shows a new block in place of the old (0 = there was none). */
+  private publish(slot: number, block: number, old: number): void {
+    if (block === 0) throw this.full('bytes')
+    Atomics.store(this.words, slot, block)
+    if (old !== 0) free(this.words, old)
+  }
+
+  private needCount(): void {
+    if (this.words[LpmState.Count] >= this.words[LpmState.Limit]) throw this.full('prefixes')
+  }
+
+  private full(what: string): RangeError {
+    const count = this.words[LpmState.Count]
+    if (what === 'prefixes') return new RangeError(`the table is full: it has its limit of ${count} prefixes`)
+    return new RangeError(`the table is full: no memory for another prefix beside its ${count}`)
+  }
+}

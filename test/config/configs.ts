@@ -1,0 +1,155 @@
+/** Valid configurations, at random, as the objects a file would hold. For the property tests. */
+import fc from 'fast-check'
+
+const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,6}$/)
+const hex = fc.integer({ min: 0, max: 0xffff }).map((n) => n.toString(16).padStart(4, '0'))
+const duration = fc.oneof(fc.constantFrom('300s', '5m', '0', 0), fc.integer({ min: 10, max: 1_000_000 }))
+const share = fc.oneof(
+  fc.constantFrom('0.5%', '100%', 0, 1),
+  fc.double({ min: 0, max: 1, noNaN: true, noDefaultInfinity: true }),
+)
+const optional = { requiredKeys: [] }
+
+const offload = fc.oneof(
+  fc.boolean(),
+  fc.record({ checksum: fc.constant(true), tso: fc.boolean(), uso: fc.boolean() }, optional),
+)
+const vid = fc.integer({ min: 1, max: 4094 })
+const vlan = fc.oneof(
+  fc.record({ access: vid }),
+  fc.record({ tunnel: vid }),
+  fc.record(
+    {
+      trunk: fc.oneof(
+        fc.constant('all' as const),
+        fc.array(
+          fc.oneof(
+            vid,
+            vid.map((v) => `${v}-${Math.min(4094, v + 5)}`),
+          ),
+          { minLength: 1, maxLength: 4 },
+        ),
+      ),
+      native: vid,
+      protocol: fc.constantFrom('802.1q', '802.1ad', '0x9100'),
+    },
+    { requiredKeys: ['trunk'] },
+  ),
+)
+const rates = fc.record(
+  {
+    loss: share,
+    duplicate: share,
+    reorder: share,
+    truncate: share,
+    delay: fc.constantFrom('10ms', '1s', 5),
+    jitter: fc.constantFrom('1ms', 0),
+  },
+  optional,
+)
+const settings = fc.record(
+  {
+    vlan,
+    mtu: fc.integer({ min: 68, max: 65535 }),
+    learning: fc.boolean(),
+    flood: fc.oneof(
+      fc.boolean(),
+      fc.record({ unknown: fc.boolean(), multicast: fc.boolean(), broadcast: fc.boolean() }, optional),
+    ),
+    isolated: fc.boolean(),
+    hairpin: fc.boolean(),
+    locked: fc.boolean(),
+    limit: fc.integer({ min: 0, max: 1000 }),
+    storm: fc.record({ unknown: fc.nat(9999), multicast: fc.nat(9999), broadcast: fc.nat(9999) }, optional),
+    fault: fc.record({ seed: fc.nat(), rx: rates, tx: rates }, optional),
+  },
+  optional,
+)
+
+/** `at` makes names and addresses that no other port has. */
+function device(at: number) {
+  const four = `10.${at >> 8}.${at & 255}`
+  const link = {
+    addresses: fc.subarray([`${four}.1/24`, `fd00:${at.toString(16)}::1/64`]),
+    mtu: fc.integer({ min: 1280, max: 9216 }),
+    offload,
+  }
+  const mac = hex.map(
+    (h) =>
+      `02:00:${h.slice(0, 2)}:${h.slice(2)}:${(at >> 8).toString(16).padStart(2, '0')}:${(at & 255).toString(16).padStart(2, '0')}`,
+  )
+  const netns = fc.constantFrom('web', 'db', '/run/netns/x', 1, '')
+  return fc.oneof(
+    fc.record({
+      tap: fc.record(
+        { name: fc.constant(`tl${at}`), netns, ...link, mac, persist: fc.boolean(), queues: fc.constant(1) },
+        { requiredKeys: ['name'] },
+      ),
+    }),
+    fc.record({
+      tap: fc.record({
+        name: fc.constant(`tl${at}`),
+        addresses: fc.constant([`${four}.1/24`]),
+        gateway: fc.constant(`${four}.254`),
+      }),
+    }),
+    fc.record({
+      tun: fc.record({ name: fc.constant(`tl${at}`), netns, ...link }, { requiredKeys: ['name'] }),
+    }),
+    fc.record({
+      host: fc.record({ name: fc.constant(`tl${at}`), ...link, mac }, { requiredKeys: ['name'] }),
+    }),
+    fc.record({ packet: fc.record({ name: fc.constant(`tl${at}`), netns }, { requiredKeys: ['name'] }) }),
+    fc.record({
+      pcap: fc.record(
+        { file: fc.constant('a.pcap'), loop: fc.boolean(), speed: fc.nat(9) },
+        { requiredKeys: ['file'] },
+      ),
+    }),
+    fc.record({ memory: fc.constant({}) }),
+  )
+}
+
+const port = (at: number) => fc.tuple(device(at), settings).map(([d, s]) => ({ ...d, ...s }))
+
+const switchKeys = fc.record(
+  {
+    aging: duration,
+    limit: fc.integer({ min: 1, max: 1_000_000 }),
+    reserved: fc.subarray(['03', '0e', 4, 15] as (string | number)[]),
+  },
+  optional,
+)
+function switchAt(base: number) {
+  return fc.tuple(switchKeys, fc.uniqueArray(name, { minLength: 1, maxLength: 4 })).chain(([keys, names]) =>
+    fc.tuple(...names.map((_, i) => port(base + i))).map((bodies) => ({
+      ...keys,
+      ports: Object.fromEntries(names.map((n, i) => [n, bodies[i]])) as Record<string, object>,
+    })),
+  )
+}
+
+/** Joins the switches in a ring of patch ports, when there are two or more. */
+function patched<T extends Record<string, { ports: Record<string, object> }>>(switches: T): T {
+  const names = Object.keys(switches)
+  for (let i = 0; i + 1 < names.length; i++) {
+    switches[names[i]].ports.PATCH = { patch: `${names[i + 1]}.HCTAP` }
+    switches[names[i + 1]].ports.HCTAP = { patch: { switch: names[i], port: 'PATCH' } }
+  }
+  return switches
+}
+
+export const configObject = fc
+  .tuple(
+    fc.record(
+      { namespaces: fc.subarray(['web', 'db', 'lab']), poll: fc.constantFrom('sleep', 'adaptive', 'busy') },
+      optional,
+    ),
+    fc.uniqueArray(name, { minLength: 1, maxLength: 3 }),
+  )
+  .chain(([top, names]) =>
+    fc.tuple(...names.map((_, i) => switchAt(i * 100 + 1))).map((bodies) => ({
+      ...top,
+      switches: patched(Object.fromEntries(names.map((n, i) => [n, bodies[i]]))),
+    })),
+  )

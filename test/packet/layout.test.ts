@@ -1,0 +1,75 @@
+/** The memory layout is written down twice, in TypeScript and in C++: every number must be the same. */
+import { expect, test } from 'vitest'
+import { native } from '../../src/native.ts'
+import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
+import { DROP_COUNT, DROPS, Drop } from '../../src/packet/drop.ts'
+import * as layout from '../../src/packet/layout.ts'
+
+const { Meta, Flag, Gso, Offload, Clock, TxResult } = layout
+
+const here: Record<string, number> = {
+  kSlotSize: layout.SLOT_SIZE,
+  kHeadroom: layout.HEADROOM,
+  kMaxVnetHeader: layout.MAX_VNET_HEADER,
+  kHead: Meta.Head,
+  kLen: Meta.Len,
+  kPort: Meta.Port,
+  kFlags: Meta.Flags,
+  kGsoType: Meta.GsoType,
+  kGsoSize: Meta.GsoSize,
+  kHdrLen: Meta.HdrLen,
+  kCsumStart: Meta.CsumStart,
+  kCsumOffset: Meta.CsumOffset,
+  kStrip: Meta.Strip,
+  kTci: Meta.Tci,
+  kMetaWords: Meta.Words,
+  kCsumPartial: Flag.CsumPartial,
+  kCsumVerified: Flag.CsumVerified,
+  kGsoEcn: Flag.GsoEcn,
+  kTaken: Flag.Taken,
+  kNoEthernet: Flag.NoEthernet,
+  kGsoNone: Gso.None,
+  kGsoTcp4: Gso.Tcp4,
+  kGsoTcp6: Gso.Tcp6,
+  kGsoUdp: Gso.Udp,
+  kOffCsum: Offload.Csum,
+  kOffTso4: Offload.Tso4,
+  kOffTso6: Offload.Tso6,
+  kOffEcn: Offload.Ecn,
+  kOffUso: Offload.Uso,
+  kMonotonicMs: Clock.MonotonicMs,
+  kWallSeconds: Clock.WallSeconds,
+  kWallNanos: Clock.WallNanos,
+  kClockWords: Clock.Words,
+  kSent: TxResult.Sent,
+  kSentBytes: TxResult.SentBytes,
+  kNoRoom: TxResult.NoRoom,
+  kRefused: TxResult.Refused,
+  kDown: TxResult.Down,
+  kMalformed: TxResult.Malformed,
+  kErrno: TxResult.Errno,
+  kTxWords: TxResult.Words,
+}
+
+test('both languages agree on every number of the layout', () => {
+  expect(native.layout()).toEqual(here)
+})
+
+test('the numbers fit each other', () => {
+  expect(1 << layout.META_SHIFT).toBe(Meta.Words)
+  expect(layout.MAX_FRAME).toBe(layout.SLOT_SIZE - layout.HEADROOM)
+  // A 64 KiB packet behind an Ethernet header and two tags, and an odd number of cache lines.
+  expect(layout.MAX_FRAME).toBeGreaterThanOrEqual(65535 + 14 + 8)
+  expect(layout.SLOT_SIZE % 128).toBe(64)
+  expect(layout.HEADROOM).toBeGreaterThanOrEqual(layout.MAX_VNET_HEADER)
+})
+
+test('every drop reason has a name of its own and room among the counters', () => {
+  expect(DROPS.length).toBe(DROP_COUNT)
+  expect(new Set(DROPS.map(([name]) => name)).size).toBe(DROP_COUNT)
+  expect(Drop.Locked).toBe(DROP_COUNT - 1)
+  expect(Counter.Drops + DROP_COUNT).toBeLessThanOrEqual(COUNTER_WORDS)
+  const names = Object.keys(Drop).filter((key) => Number.isNaN(Number(key)))
+  const kebab = names.map((name) => name.replace(/(?!^)[A-Z]/g, '-$&').toLowerCase())
+  expect(DROPS.map(([name]) => name)).toEqual(kebab)
+})
