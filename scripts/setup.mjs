@@ -14,11 +14,23 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 
 /** [command, Debian package] */
-const BUILD = [['g++', 'g++'], ['make', 'make'], ['python3', 'python3']]
-const RUN = [['ip', 'iproute2'], ['nsenter', 'util-linux'], ['ping', 'iputils-ping']]
+const BUILD = [
+  ['g++', 'g++'],
+  ['make', 'make'],
+  ['python3', 'python3'],
+]
+const RUN = [
+  ['ip', 'iproute2'],
+  ['nsenter', 'util-linux'],
+  ['ping', 'iputils-ping'],
+]
 const TEST = [
-  ['ethtool', 'ethtool'], ['iperf3', 'iperf3'], ['tshark', 'tshark'], ['iptables-restore', 'iptables'],
-  ['sysctl', 'procps'], ['git', 'git'],
+  ['ethtool', 'ethtool'],
+  ['iperf3', 'iperf3'],
+  ['tshark', 'tshark'],
+  ['iptables-restore', 'iptables'],
+  ['sysctl', 'procps'],
+  ['git', 'git'],
 ]
 const NEEDS = { demo: [...BUILD, ...RUN], test: [...BUILD, ...RUN, ...TEST] }
 
@@ -46,7 +58,8 @@ function newest(...paths) {
     if (!existsSync(full)) continue
     const info = statSync(full)
     time = Math.max(time, info.mtimeMs)
-    if (info.isDirectory()) for (const entry of readdirSync(full)) time = Math.max(time, newest(join(path, entry)))
+    if (info.isDirectory())
+      for (const entry of readdirSync(full)) time = Math.max(time, newest(join(path, entry)))
   }
   return time
 }
@@ -56,7 +69,9 @@ function debianPackages(goal) {
   if (missing.length === 0) return
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`
   if (process.getuid() !== 0 || !onPath('apt-get')) {
-    fail(`these packages are missing: ${missing.join(' ')}. Install them (Debian, as root: ${command}) and run this again.`)
+    fail(
+      `these packages are missing: ${missing.join(' ')}. Install them (Debian, as root: ${command}) and run this again.`,
+    )
   }
   say(`installing ${missing.join(' ')}`)
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
@@ -88,14 +103,19 @@ function addon() {
 
 function bundles() {
   const built = join(root, 'dist/cli.js')
-  if (existsSync(built) && statSync(built).mtimeMs >= newest('src', 'scripts/build.mjs', 'package.json')) return
+  if (existsSync(built) && statSync(built).mtimeMs >= newest('src', 'scripts/build.mjs', 'package.json'))
+    return
   say('building dist/')
-  execFileSync(process.execPath, [join(root, 'scripts/build.mjs')], { cwd: root, stdio: ['ignore', 2, 'inherit'] })
+  execFileSync(process.execPath, [join(root, 'scripts/build.mjs')], {
+    cwd: root,
+    stdio: ['ignore', 2, 'inherit'],
+  })
 }
 
 const goal = process.argv[2] ?? 'demo'
 if (!NEEDS[goal]) fail(`no such goal: ${goal}; there are ${Object.keys(NEEDS).join(' and ')}`)
-if (Number(process.versions.node.split('.')[0]) < 20) fail(`Node ${process.versions.node} is too old: 20 or newer is needed`)
+if (Number(process.versions.node.split('.')[0]) < 20)
+  fail(`Node ${process.versions.node} is too old: 20 or newer is needed`)
 debianPackages(goal)
 npmPackages()
 addon()

@@ -20,7 +20,9 @@ const failed = []
 const bin = (name) => join(root, 'node_modules/.bin', name)
 
 function run(command, args, env = {}) {
-  return spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } }).status === 0
+  return (
+    spawnSync(command, args, { cwd: root, stdio: 'inherit', env: { ...process.env, ...env } }).status === 0
+  )
 }
 
 function program(name, command, args, env) {
@@ -31,7 +33,14 @@ function program(name, command, args, env) {
 
 function vitest(name, node, args) {
   const report = join(scratch, `${name}.json`)
-  const argv = [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...args]
+  const argv = [
+    join(root, 'node_modules/vitest/vitest.mjs'),
+    'run',
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...args,
+  ]
   run(node[0], [...node.slice(1), ...argv])
   let result
   try {
@@ -63,12 +72,25 @@ function vitest(name, node, args) {
 const steps = {
   lint: () => program('lint', bin('biome'), ['check', '.']),
   types: () => program('types', bin('tsc'), ['--noEmit']),
-  native: () => program('native (ASan, UBSan)', 'make', ['-s', '-C', 'native/test', 'test', `OUT=${scratch}/native`]),
+  native: () =>
+    program('native (ASan, UBSan)', 'make', ['-s', '-C', 'native/test', 'test', `OUT=${scratch}/native`]),
   unit: () => vitest('unit', [process.execPath], []),
-  fuzz: () => program('fuzz, 10 million frames', process.execPath, ['test/fuzz/run.mjs', '--frames', '10000000']),
+  fuzz: () =>
+    program('fuzz, 10 million frames', process.execPath, ['test/fuzz/run.mjs', '--frames', '10000000']),
   prebuild: () => program('prebuilt binary', process.execPath, ['scripts/prebuild-check.mjs']),
-  newer: () => vitest('node 24', ['npx', '--yes', '-p', 'node@24', 'node'], ['test/native', 'test/engine', 'test/netns']),
-  bench: () => program('benchmark, quick', process.execPath, ['bench/run.mjs', '--quick', '--json', `${scratch}/bench.json`]),
+  newer: () =>
+    vitest(
+      'node 24',
+      ['npx', '--yes', '-p', 'node@24', 'node'],
+      ['test/native', 'test/engine', 'test/netns'],
+    ),
+  bench: () =>
+    program('benchmark, quick', process.execPath, [
+      'bench/run.mjs',
+      '--quick',
+      '--json',
+      `${scratch}/bench.json`,
+    ]),
 }
 
 const wanted = process.argv.slice(2)

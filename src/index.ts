@@ -6,16 +6,19 @@
  *     fabric.on('port-down', ({ port, reason }) => ...)
  *     await fabric.close()
  */
-import type { FabricConfig, PortConfig } from './config/types.ts'
+
 import { checkConfigObject } from './config/load.ts'
-import { Fabric, type FabricOptions } from './control/fabric.ts'
+import type { FabricConfig, PortConfig } from './config/types.ts'
+import { Fabric } from './control/fabric.ts'
+import type { FabricOptions } from './control/fabric-options.ts'
 
 export type { ConfigProblem } from './config/error.ts'
 export { ConfigError } from './config/error.ts'
 export { checkConfigObject, loadConfig, parseConfig } from './config/load.ts'
 export type * from './config/types.ts'
 export type { Exchange } from './control/exchange.ts'
-export { Fabric, type FabricEvents, type FabricOptions, type Log } from './control/fabric.ts'
+export { Fabric } from './control/fabric.ts'
+export type { FabricEvents, FabricOptions, Log } from './control/fabric-options.ts'
 export type * from './control/model.ts'
 export { Tap, Tun, type TuntapOptions } from './control/tuntap.ts'
 export { version } from './root.ts'

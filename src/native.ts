@@ -105,7 +105,13 @@ export interface Native {
   /** Finishes a partial checksum in place; false when it lies outside the frame. */
   finishChecksum(frame: Uint8Array, start: number, offset: number): boolean
   /** A super-frame as frames; null when its headers do not add up. `flags`: Flag bits. */
-  segment(frame: Uint8Array, gsoType: number, gsoSize: number, csumStart: number, flags?: number): Buffer[] | null
+  segment(
+    frame: Uint8Array,
+    gsoType: number,
+    gsoSize: number,
+    csumStart: number,
+    flags?: number,
+  ): Buffer[] | null
   /** Merges runs of neighbours (Linux's GRO rules). `udp`: merge datagrams too. */
   coalesce(frames: Buffer[], flags?: number, udp?: boolean): Coalesced[]
   layout(): Record<string, number>

@@ -3,4 +3,6 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 export const packageRoot = fileURLToPath(new URL('..', import.meta.url))
-export const { version } = JSON.parse(readFileSync(`${packageRoot}/package.json`, 'utf8')) as { version: string }
+export const { version } = JSON.parse(readFileSync(`${packageRoot}/package.json`, 'utf8')) as {
+  version: string
+}

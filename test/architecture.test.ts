@@ -73,12 +73,17 @@ interface Import {
 
 function importsOf({ path, text }: Source): Import[] {
   const found: Import[] = []
-  const pattern = /^(?:import|export)\s+(type\s)?(?:[^'"]*?\sfrom\s+)?['"](\.[^'"]+)['"]|\bimport\(\s*['"](\.[^'"]+)['"]/gm
+  const pattern =
+    /^(?:import|export)\s+(type\s)?(?:[^'"]*?\sfrom\s+)?['"](\.[^'"]+)['"]|\bimport\(\s*['"](\.[^'"]+)['"]/gm
   for (const match of text.matchAll(pattern)) {
     const target = match[2] ?? match[3]
     const to = relative(src, join(src, dirname(path), target))
-    const names = /\{([^}]*)\}/.exec(match[0])?.[1].split(',').map((n) => n.trim()).filter(Boolean)
-    const typeOnly = match[1] !== undefined || (names !== undefined && names.every((n) => n.startsWith('type ')))
+    const names = /\{([^}]*)\}/
+      .exec(match[0])?.[1]
+      .split(',')
+      .map((n) => n.trim())
+      .filter(Boolean)
+    const typeOnly = match[1] !== undefined || names?.every((n) => n.startsWith('type ')) === true
     found.push({ to, typeOnly, line: text.slice(0, match.index).split('\n').length })
   }
   return found
@@ -121,10 +126,18 @@ describe('imports', () => {
   })
 
   test('no file imports itself in a circle', () => {
-    const graph = new Map(all.map((s) => [s.path, importsOf(s).filter((i) => !i.typeOnly).map((i) => i.to)]))
+    const graph = new Map(
+      all.map((s) => [
+        s.path,
+        importsOf(s)
+          .filter((i) => !i.typeOnly)
+          .map((i) => i.to),
+      ]),
+    )
     const done = new Set<string>()
     const visit = (path: string, way: string[]): void => {
-      if (way.includes(path)) throw new Error(`a circle: ${[...way.slice(way.indexOf(path)), path].join(' -> ')}`)
+      if (way.includes(path))
+        throw new Error(`a circle: ${[...way.slice(way.indexOf(path)), path].join(' -> ')}`)
       if (done.has(path)) return
       for (const to of graph.get(path) ?? []) visit(to, [...way, path])
       done.add(path)
@@ -138,8 +151,21 @@ describe('imports', () => {
  * be idiomatic. A function is cold from its head to the closing brace with the same indentation.
  */
 const COLD = [
-  'constructor', 'static', 'of', 'set', 'setVlan', 'flush', 'unpin', 'pin', 'recount', 'close', 'join',
-  'frame', 'memory', 'clear', 'wordsOf',
+  'constructor',
+  'static',
+  'of',
+  'set',
+  'setVlan',
+  'flush',
+  'unpin',
+  'pin',
+  'recount',
+  'close',
+  'join',
+  'frame',
+  'memory',
+  'clear',
+  'wordsOf',
 ]
 
 const FORBIDDEN: [RegExp, string][] = [
@@ -165,7 +191,9 @@ function hotLines(source: Source): [number, string][] {
       if (line.startsWith(`${coldUntil}}`)) coldUntil = null
       return
     }
-    const named = /^\s*(?:export )?(?:private |static |readonly |async |function )*([A-Za-z]+)\s*\(/.exec(line)
+    const named = /^\s*(?:export )?(?:private |static |readonly |async |function )*([A-Za-z]+)\s*\(/.exec(
+      line,
+    )
     if (named && COLD.includes(named[1]) && (indent.length === 2 || /function/.test(line))) {
       if (!/\}\s*$/.test(line)) coldUntil = indent
       return
@@ -184,7 +212,13 @@ describe('hot files', () => {
 
   test('there are some, and all of the path of a packet is among them', () => {
     const paths = hot.map((s) => s.path)
-    for (const one of ['packet/pool.ts', 'packet/batch.ts', 'switch/switch.ts', 'switch/fdb.ts', 'table/hash.ts']) {
+    for (const one of [
+      'packet/pool.ts',
+      'packet/batch.ts',
+      'switch/switch.ts',
+      'switch/fdb.ts',
+      'table/hash.ts',
+    ]) {
       expect(paths).toContain(one)
     }
     for (const one of ['engine/pipeline.ts', 'port/device.ts', 'switch/vlan.ts', 'switch/storm.ts']) {
@@ -198,7 +232,8 @@ describe('hot files', () => {
       for (const [number, line] of hotLines(source)) {
         for (const [pattern, what] of FORBIDDEN) {
           // `ports.push` is the transmit queue, not an array.
-          if (pattern.test(line.replace(/\b(ports|waiting)\.push\(/, ''))) wrong.push(`src/${source.path}:${number} ${what}: ${line.trim()}`)
+          if (pattern.test(line.replace(/\b(ports|waiting)\.push\(/, '')))
+            wrong.push(`src/${source.path}:${number} ${what}: ${line.trim()}`)
         }
       }
     }
@@ -206,13 +241,17 @@ describe('hot files', () => {
   })
 
   test('inherit from nothing', () => {
-    expect(hot.filter((s) => /\bclass \w+ extends\b/.test(codeOf(s.text).join('\n'))).map((s) => s.path)).toEqual([])
+    expect(
+      hot.filter((s) => /\bclass \w+ extends\b/.test(codeOf(s.text).join('\n'))).map((s) => s.path),
+    ).toEqual([])
   })
 })
 
 describe('files', () => {
   test('have at most 300 lines', () => {
-    const long = all.map((s) => [s.path, s.text.split('\n').length - 1] as const).filter(([, lines]) => lines > 300)
+    const long = all
+      .map((s) => [s.path, s.text.split('\n').length - 1] as const)
+      .filter(([, lines]) => lines > 300)
     expect(long).toEqual([])
   })
 

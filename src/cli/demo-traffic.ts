@@ -8,8 +8,8 @@ import { once } from 'node:events'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { netnsPath } from '../config/netns.ts'
 import type { Netns } from '../config/types.ts'
-import { netnsPath } from '../control/iproute.ts'
 
 interface Ended {
   code: number

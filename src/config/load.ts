@@ -16,8 +16,6 @@ import { fileSchema } from './schema.ts'
 import { Source } from './source.ts'
 import type { FabricConfig } from './types.ts'
 
-export { checkSystem } from './system.ts'
-
 /**
  * Reads and checks a file.
  * @throws ConfigError
@@ -44,6 +42,17 @@ export function parseConfig(text: string, file: string): FabricConfig {
  */
 export function checkConfigObject(config: unknown): FabricConfig {
   return check(new Problems(config, null), process.cwd())
+}
+
+/**
+ * Checks a configuration against this machine; see system.ts. Loaded on demand: it needs the addon, and
+ * reading a file does not.
+ * @param running what runs now, in a reload
+ * @throws ConfigError with everything that is in the way
+ */
+export async function checkSystem(config: FabricConfig, running?: FabricConfig): Promise<void> {
+  const system = await import('./system.ts')
+  system.checkSystem(config, running)
 }
 
 function readText(file: string): string {

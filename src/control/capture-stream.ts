@@ -108,6 +108,8 @@ export class CaptureStream {
     res.write(feed.head())
     this.poller = setInterval(() => this.poll(), POLL_MS)
     if (limits.durationMs !== undefined) this.timeout = setTimeout(() => void this.stop(), limits.durationMs)
+    // It left while the capture was being started: there was nobody to hear it close.
+    if (res.destroyed) void this.stop()
   }
 
   /** Ends it; what the ring still has is sent first. */

@@ -24,6 +24,8 @@ export interface CapturedFrame {
 
 /** Room for about a tenth of a second of super-frames at 20 Gb/s. */
 const RING_BYTES = 32 << 20
+/** Most frames a call hands over: a fast port must not keep the control thread. */
+const READ_FRAMES = 4096
 
 export class Capture {
   readonly livePort: LivePort
@@ -58,11 +60,11 @@ export class Capture {
     this.end = end
   }
 
-  /** Hands over what has come since the last call. Returns how many frames. */
+  /** Hands over what has come, READ_FRAMES at most. Returns how many frames. */
   read(fn: (frame: CapturedFrame) => void): number {
     const { reader } = this
     let count = 0
-    for (let at = reader.next(); at >= 0; at = reader.next()) {
+    for (let at = reader.next(); at >= 0 && count < READ_FRAMES; at = reader.next()) {
       const w = at >> 2
       const words = reader.words
       const captured = words[w + Rec.Captured]

@@ -52,7 +52,12 @@ export class Daemon {
       reload: (file) => this.reload(file),
       capture: async (port, snapLen) => {
         const source = await fabric.capture(port, { snapLen })
-        return captureFeed(source, captureEncoder(source, snapLen))
+        try {
+          return captureFeed(source, captureEncoder(source, snapLen))
+        } catch (error) {
+          await source.close()
+          throw error
+        }
       },
     })
   }

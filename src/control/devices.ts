@@ -3,10 +3,11 @@
  * their descriptors. Whatever fails here leaves nothing behind.
  */
 import { existsSync, statSync } from 'node:fs'
+import { netnsPath } from '../config/netns.ts'
 import type { DeviceConfig, OffloadConfig } from '../config/types.ts'
 import { DeviceKind, native, type TapDevice } from '../native.ts'
 import { Offload } from '../packet/layout.ts'
-import { addressLines, ipBatch, netnsPath } from './iproute.ts'
+import { addressLines, ipBatch } from './iproute.ts'
 
 export interface OpenDevice {
   fd: number

@@ -4,7 +4,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { MAX_FRAME } from '../packet/layout.ts'
-import { RingReader, ringMemory, RingWriter } from '../packet/ring.ts'
+import { RingReader, RingWriter, ringMemory } from '../packet/ring.ts'
 
 /** Bytes of frames waiting in each direction. */
 const RING_BYTES = 1 << 20

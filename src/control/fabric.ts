@@ -17,40 +17,17 @@ import type { FabricConfig, PortConfig } from '../config/types.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
 import { Capture } from './capture.ts'
+import { type FabricEvents, type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 import * as view from './view.ts'
-
-export interface Log {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-  error(fields: object, message: string): void
-}
-const silent: Log = { info() {}, warn() {}, error() {} }
-
-export interface FabricOptions {
-  log?: Log
-  /** Shown by `status`. */
-  configFile?: string
-  /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
-  poolSlots?: number
-}
 
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
 
 /** How often the namespaces of ports are looked at. */
 const NAMESPACE_CHECK_MS = 500
-
-export interface FabricEvents {
-  /** A port's device is gone or down. */
-  'port-down': [{ switch: string; port: string; errno: number; reason: string }]
-  'port-up': [{ switch: string; port: string }]
-  'worker-restarted': [{ error: Error }]
-  /** The worker died too often; nothing is forwarded any more. */
-  failed: [Error]
-}
 
 export class Fabric extends EventEmitter<FabricEvents> {
   config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {} }
@@ -167,7 +144,10 @@ export class Fabric extends EventEmitter<FabricEvents> {
     port.down = view.whyDown(port, errno)
     port.close()
     const where = { switch: port.switch, port: port.name }
-    this.log.warn({ ...where, errno, reason: port.down }, `port ${port.switch}.${port.name} is down: ${port.down}`)
+    this.log.warn(
+      { ...where, errno, reason: port.down },
+      `port ${port.switch}.${port.name} is down: ${port.down}`,
+    )
     this.emit('port-down', { ...where, errno, reason: port.down })
   }
 
@@ -239,13 +219,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
 
   /** A port by 'switch.port', or by its own name when only one switch has it. */
   findPort(name: string): LivePort {
-    const { ports } = this.inventory
-    const exact = ports.get(name)
-    if (exact) return exact
-    const found = [...ports.values()].filter((p) => p.name === name)
-    if (found.length === 1) return found[0]
-    if (found.length === 0) throw new Error(`no port ${name}; there are ${[...ports.keys()].join(', ') || 'none'}`)
-    throw new Error(`port ${name} is in ${found.map((p) => p.switch).join(' and ')}: say ${found[0].switch}.${name}`)
+    return this.inventory.find(name)
   }
 
   ports(): PortStatus[] {

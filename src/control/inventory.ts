@@ -7,6 +7,7 @@
  *     port         a device opened here, told to the worker; a patch's two ends know each other's index
  */
 import type { Change } from '../config/diff.ts'
+import { netnsPath } from '../config/netns.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
@@ -37,6 +38,20 @@ export class Inventory {
 
   port(switchName: string, name: string): LivePort | undefined {
     return this.ports.get(`${switchName}.${name}`)
+  }
+
+  /** A port by 'switch.port', or by its own name when only one switch has it. */
+  find(name: string): LivePort {
+    const { ports } = this
+    const exact = ports.get(name)
+    if (exact) return exact
+    const found = [...ports.values()].filter((p) => p.name === name)
+    if (found.length === 1) return found[0]
+    if (found.length === 0)
+      throw new Error(`no port ${name}; there are ${[...ports.keys()].join(', ') || 'none'}`)
+    throw new Error(
+      `port ${name} is in ${found.map((p) => p.switch).join(' and ')}: say ${found[0].switch}.${name}`,
+    )
   }
 
   portAt(index: number): LivePort | undefined {
@@ -88,6 +103,8 @@ export class Inventory {
   private async removeNamespace(name: string): Promise<string> {
     const at = this.created.indexOf(name)
     if (at < 0) return `namespace ${name}: left as it was`
+    const user = [...this.ports.values()].find((p) => p.device?.netns === netnsPath(name))
+    if (user) return `namespace ${name}: stays, port ${user.switch}.${user.name} is in it`
     this.created.splice(at, 1)
     if (namespaceExists(name)) await deleteNamespace(name)
     return `namespace ${name}: removed`
@@ -107,10 +124,16 @@ export class Inventory {
     const sw = this.switches.get(name)
     if (!sw) throw new Error(`no switch ${name}`)
     if (config.limit > new HashTable(sw.fdb).limit) {
-      throw new Error(`switch ${name}: limit ${config.limit} needs a larger table; it can grow only by a restart`)
+      throw new Error(
+        `switch ${name}: limit ${config.limit} needs a larger table; it can grow only by a restart`,
+      )
     }
     const { agingS, limit, reservedOpen } = config
     await this.link.send({ op: 'switch-set', id: sw.id, settings: { agingS, limit, reservedOpen } })
+    // Addresses learned without VLANs are of no use with them, nor the other way round.
+    if (config.vlanAware !== sw.config.vlanAware) {
+      await this.link.send({ op: 'flush', switch: sw.id, port: -1, vid: -1 })
+    }
     sw.config = config
   }
 
@@ -193,5 +216,11 @@ export class Inventory {
 
 function switchCommand(sw: LiveSwitch): Command {
   const { agingS, limit, reservedOpen } = sw.config
-  return { op: 'switch-add', id: sw.id, name: sw.name, fdb: sw.fdb, settings: { agingS, limit, reservedOpen } }
+  return {
+    op: 'switch-add',
+    id: sw.id,
+    name: sw.name,
+    fdb: sw.fdb,
+    settings: { agingS, limit, reservedOpen },
+  }
 }

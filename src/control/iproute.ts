@@ -4,18 +4,11 @@
  */
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { netnsPath } from '../config/netns.ts'
 import type { Netns } from '../config/types.ts'
 
 export class IpError extends Error {
   override readonly name = 'IpError'
-}
-
-const RUN_NETNS = '/run/netns/'
-
-/** The file of a namespace: '' = the daemon's own; a name, an absolute path or a pid otherwise. */
-export function netnsPath(netns: Netns): string {
-  if (netns === '' || netns.startsWith('/')) return netns
-  return /^\d+$/.test(netns) ? `/proc/${netns}/ns/net` : RUN_NETNS + netns
 }
 
 function run(command: string, args: string[], input?: string): Promise<string> {
@@ -44,7 +37,9 @@ export async function ipBatch(netns: Netns, lines: string[]): Promise<void> {
     const line = Number(/Command failed -:(\d+)/.exec((error as Error).message)?.[1])
     const which = line ? `ip ${lines[line - 1]}` : 'ip'
     const said = (error as Error).message.split('\n').find((l) => /Error|answers|RTNETLINK/.test(l))
-    throw new IpError(`${which}${netns ? ` (in namespace ${netns})` : ''}: ${said ?? (error as Error).message}`)
+    throw new IpError(
+      `${which}${netns ? ` (in namespace ${netns})` : ''}: ${said ?? (error as Error).message}`,
+    )
   }
 }
 
@@ -62,6 +57,7 @@ export async function deleteNamespace(name: string): Promise<void> {
 /** The lines that give a device its addresses and default gateways. */
 export function addressLines(name: string, addresses: string[], gateways: string[]): string[] {
   const lines = addresses.map((a) => `addr add ${a} dev ${name}${a.includes(':') ? ' nodad' : ''}`)
-  for (const g of gateways) lines.push(`route add ${g.includes(':') ? '::/0' : '0.0.0.0/0'} via ${g} dev ${name}`)
+  for (const g of gateways)
+    lines.push(`route add ${g.includes(':') ? '::/0' : '0.0.0.0/0'} via ${g} dev ${name}`)
   return lines
 }

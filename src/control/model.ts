@@ -83,7 +83,15 @@ export interface StatusReport {
   configFile: string | null
   poll: string
   workers: { state: 'running' | 'stopped'; restarts: number }[]
-  switches: { name: string; ports: number; up: number; addresses: number; limit: number; agingS: number; vlanAware: boolean }[]
+  switches: {
+    name: string
+    ports: number
+    up: number
+    addresses: number
+    limit: number
+    agingS: number
+    vlanAware: boolean
+  }[]
   memory: { residentBytes: number; poolSlots: number }
   /** in + made = out + dropped + held; see the conservation law in packet/counters.ts. */
   totals: { in: number; made: number; out: number; dropped: number; held: number }

@@ -120,7 +120,7 @@ export class PcapngWriter {
 
 /** The file of a running capture of one port, piece by piece, for the control API's answer. */
 export function captureEncoder(
-  source: Pick<Capture, 'name' | 'noEthernet'>,
+  source: Pick<Capture, 'port' | 'noEthernet'>,
   snapLen: number,
 ): Encoder<CapturedFrame> {
   let made: Buffer[] = []
@@ -130,7 +130,7 @@ export function captureEncoder(
     return bytes
   }
   const writer = new PcapngWriter((block) => made.push(block))
-  const id = writer.interface({ name: source.name, noEthernet: source.noEthernet, snapLen })
+  const id = writer.interface({ name: source.port, noEthernet: source.noEthernet, snapLen })
   return {
     head: take,
     record(frame) {

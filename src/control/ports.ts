@@ -6,9 +6,9 @@ import type { PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command, PortSettings, PortSpec } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { type Link, native } from '../native.ts'
+import { netnsInode, type OpenDevice, openDevice, parseMac } from './devices.ts'
 import { Exchange } from './exchange.ts'
 import { readCaptureFile } from './pcapfile.ts'
-import { netnsInode, type OpenDevice, openDevice, parseMac } from './devices.ts'
 
 export interface LiveSwitch {
   id: number

@@ -77,7 +77,15 @@ export function joinStream(tap: TapDevice, tun: boolean, lost: (error: Error) =>
   link.send({ op: 'wire-add', id }).catch(failed)
   const device = { type: 'device' as const, index: 2 * id, name, kind, fd, vnetSize, offloads, mtu }
   link.send({ op: 'port-add', switch: id, spec: device, settings: SETTINGS }).catch(failed)
-  const channel = { index: 2 * id + 1, name: `${name}-stream`, mtu, toPlane, fromPlane, signal, noEthernet: tun }
+  const channel = {
+    index: 2 * id + 1,
+    name: `${name}-stream`,
+    mtu,
+    toPlane,
+    fromPlane,
+    signal,
+    noEthernet: tun,
+  }
   link
     .send({ op: 'port-add', switch: id, spec: { type: 'memory', ...channel }, settings: SETTINGS })
     .catch(failed)

@@ -15,10 +15,10 @@
  */
 import { execFileSync } from 'node:child_process'
 import { Duplex } from 'node:stream'
+import { netnsPath } from '../config/netns.ts'
 import { native, type TapDevice } from '../native.ts'
 import { MAX_FRAME } from '../packet/layout.ts'
 import { formatMac, parseMac } from './devices.ts'
-import { netnsPath } from './iproute.ts'
 import { closeTap, joinStream, type StreamWire } from './stream-plane.ts'
 
 export interface TuntapOptions {
@@ -118,7 +118,10 @@ class Tuntap extends Duplex {
   private ip(...args: string[]): string {
     const [command, ...prefix] = this.netns === '' ? ['ip'] : ['nsenter', `--net=${this.netns}`, 'ip']
     try {
-      return execFileSync(command, [...prefix, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+      return execFileSync(command, [...prefix, ...args], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
     } catch (error) {
       const said = (error as { stderr?: string }).stderr?.trim()
       throw new Error(`ip ${args.join(' ')}: ${said || (error as Error).message}`)
@@ -145,13 +148,12 @@ class Tuntap extends Duplex {
 
   override _read(): void {}
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    if (chunk.length === 0 || chunk.length > MAX_FRAME) {
-      return done(new RangeError(`a frame of ${chunk.length} bytes: 1 to ${MAX_FRAME} expected`))
-    }
-    if (this.destroyed) return done(new Error('the device was released'))
-    if (this.wire.exchange.send(chunk)) return done()
-    setTimeout(() => this._write(chunk, _encoding, done), RETRY_MS)
+  override _write(chunk: Buffer, encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.destroyed) done(new Error('the device was released'))
+    else if (chunk.length === 0 || chunk.length > MAX_FRAME)
+      done(new RangeError(`a frame of ${chunk.length} bytes: 1 to ${MAX_FRAME} expected`))
+    else if (this.wire.exchange.send(chunk)) done()
+    else setTimeout(() => this._write(chunk, encoding, done), RETRY_MS)
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {

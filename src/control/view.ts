@@ -8,10 +8,10 @@ import type { PortConfig } from '../config/types.ts'
 import { COUNTER_WORDS, Counter, dropsOf } from '../packet/counters.ts'
 import { DROPS } from '../packet/drop.ts'
 import { SLOT_SIZE } from '../packet/layout.ts'
+import { version } from '../root.ts'
 import { Entry } from '../switch/fdb.ts'
 import { Member, VIDS } from '../switch/ports.ts'
 import type { PortVlan } from '../switch/vlan.ts'
-import { version } from '../root.ts'
 import { HashTable } from '../table/hash.ts'
 import { formatMac, OFFLOAD_NAMES } from './devices.ts'
 import type { Fabric } from './fabric.ts'
@@ -130,7 +130,14 @@ function* entries(fabric: Fabric, filter: FdbFilter): Generator<{ row: FdbRow; p
       const isStatic = (value & Entry.Static) !== 0
       const ageS = isStatic ? 0 : Math.max(0, nowS - words[at + 3])
       if (!isStatic && sw.config.agingS !== 0 && ageS > sw.config.agingS) continue
-      mac.set([(key1 >> 8) & 0xff, key1 & 0xff, key0 >>> 24, (key0 >> 16) & 0xff, (key0 >> 8) & 0xff, key0 & 0xff])
+      mac.set([
+        (key1 >> 8) & 0xff,
+        key1 & 0xff,
+        key0 >>> 24,
+        (key0 >> 16) & 0xff,
+        (key0 >> 8) & 0xff,
+        key0 & 0xff,
+      ])
       const type = (value & Entry.Own) !== 0 ? 'own' : isStatic ? 'static' : 'dynamic'
       yield { row: { switch: sw.name, vlan, mac: formatMac(mac), port: port.name, type, ageS }, port }
     }
@@ -260,7 +267,10 @@ export function status(fabric: Fabric, running: boolean): StatusReport {
         vlanAware: sw.config.vlanAware,
       }
     }),
-    memory: { residentBytes: process.memoryUsage.rss(), poolSlots: fabric.inventory.memory.pool.length / SLOT_SIZE },
+    memory: {
+      residentBytes: process.memoryUsage.rss(),
+      poolSlots: fabric.inventory.memory.pool.length / SLOT_SIZE,
+    },
     totals: totals(fabric),
   }
 }

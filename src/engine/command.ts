@@ -35,7 +35,15 @@ export type PortSpec =
   | ({ type: 'device' } & DeviceSpec)
   | { type: 'patch'; index: number; name: string; peer: number; mtu: number }
   | ({ type: 'memory' } & ChannelSpec)
-  | { type: 'pcap'; index: number; name: string; mtu: number; frames: PcapFrames; loop: boolean; speed: number }
+  | {
+      type: 'pcap'
+      index: number
+      name: string
+      mtu: number
+      frames: PcapFrames
+      loop: boolean
+      speed: number
+    }
 
 /** A capture file, loaded: frame i is bytes[starts[i] .. starts[i + 1]), timesMs from the first. */
 export interface PcapFrames {

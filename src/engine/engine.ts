@@ -15,23 +15,27 @@ import { Clock, MAX_PORTS } from '../packet/layout.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { Pool } from '../packet/pool.ts'
 import type { Port, PortHost } from '../port/port.ts'
-import { Entry, Fdb } from '../switch/fdb.ts'
+import { Fdb } from '../switch/fdb.ts'
 import { PortFlag, PortTable } from '../switch/ports.ts'
-import { StormControl } from '../switch/storm.ts'
 import type { Stage } from '../switch/stage.ts'
+import { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
-import { setVlan } from '../switch/vlan.ts'
 import { Wire } from '../switch/wire.ts'
 import type { Command, PollPolicy, PortSettings } from './command.ts'
 import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
+import { applySettings } from './settings.ts'
 
-/** How long the adaptive policy spins after traffic before it sleeps, microseconds. */
-const ADAPTIVE_SPIN_US = 20
+/**
+ * The adaptive policy spins for so long after a breath with at most SPIN_PACKETS packets: requests and
+ * responses, where waking from sleep is most of the latency. Under more traffic the kernel has the next
+ * packet ready anyway, and spinning would only take the core from whoever makes it. A spin in vain
+ * doubles the number of chances that are let pass, up to 2^SPIN_BACKOFF.
+ */
+const SPIN_US = 50
+const SPIN_PACKETS = 2
+const SPIN_BACKOFF = 6
 const TICK_MS = 1000
-const ETHERNET_HEADER = 14
-/** A frame may carry one tag more than its payload's MTU says (802.3 clause 3.2.7, Linux VLAN_HLEN). */
-const TAG = 4
 
 export class Engine implements PortHost {
   readonly memory: PlaneMemory
@@ -52,10 +56,11 @@ export class Engine implements PortHost {
   private policy: PollPolicy = 'adaptive'
   private running = false
   private nextTickMs = 0
-  /** Ports that asked to be serviced, and those with a time of their own. */
-  private readonly readyList = new Int32Array(MAX_PORTS)
+  /** Ports that asked to be serviced (each at most once for this breath and once for the next). */
+  private readonly readyList = new Int32Array(2 * MAX_PORTS)
   private readonly isReady = new Uint8Array(MAX_PORTS)
   private readyCount = 0
+  /** Ports with a time of their own. */
   private timed: Port[] = []
 
   /** @param wakeFd an eventfd that ends a wait, or -1 */
@@ -85,16 +90,26 @@ export class Engine implements PortHost {
   loop(between: () => void): void {
     this.running = true
     const { events, clock } = this.memory
-    let busy = false
+    let packets = 0
+    let vain = 0
+    let pass = 0
     while (this.running) {
-      const spin = this.policy === 'adaptive' && busy ? ADAPTIVE_SPIN_US : 0
-      const n = this.io.wait(this.policy === 'busy' ? 0 : this.timeout(clock[Clock.MonotonicMs]), spin)
+      const beforeMs = clock[Clock.MonotonicMs]
+      let spin = 0
+      if (this.policy === 'adaptive' && packets > 0 && packets <= SPIN_PACKETS && --pass < 0) spin = SPIN_US
+      const n = this.io.wait(this.policy === 'busy' ? 0 : this.timeout(beforeMs), spin)
+      if (spin > 0) {
+        const slept = clock[Clock.MonotonicMs] - beforeMs > (2 * SPIN_US) / 1000
+        vain = slept ? Math.min(vain + 1, SPIN_BACKOFF) : 0
+        pass = slept ? 1 << vain : 0
+      }
       for (let i = 0; i < n; i++) {
         const token = events[2 * i]
         if (token < 0) between()
         else this.ready(token)
       }
-      busy = this.service(clock[Clock.MonotonicMs])
+      // Whole milliseconds are small integers; a fraction would be boxed at every call it is passed to.
+      packets = this.service(Math.floor(clock[Clock.MonotonicMs]))
     }
   }
 
@@ -108,25 +123,25 @@ export class Engine implements PortHost {
     return until <= nowMs ? 0 : Math.ceil(until - nowMs)
   }
 
-  /** One breath: every port that was ready when it began gets one batch. True if there was traffic. */
-  service(nowMs: number): boolean {
+  /** One breath: every port that was ready when it began gets one batch. Packets received. */
+  service(nowMs: number): number {
     const { batch, pipeline, readyList } = this
     for (let i = 0; i < this.timed.length; i++) {
       if (this.timed[i].due() <= nowMs) this.ready(this.timed[i].index)
     }
     const n = this.readyCount
-    let traffic = false
+    let packets = 0
     for (let i = 0; i < n; i++) {
       const index = readyList[i]
       this.isReady[index] = 0
       const port = pipeline.portOf[index]
-      if (port !== null && pipeline.run(batch, port, nowMs) > 0) traffic = true
+      if (port !== null) packets += pipeline.run(batch, port, nowMs)
     }
     // What became ready meanwhile is the next breath's.
     readyList.copyWithin(0, n, this.readyCount)
     this.readyCount -= n
     if (nowMs >= this.nextTickMs) this.tick(nowMs)
-    return traffic
+    return packets
   }
 
   /** Work that belongs to the clock, once a second. */
@@ -161,10 +176,18 @@ export class Engine implements PortHost {
         this.needStage(command.id)
         this.stages[command.id] = null
         break
-      case 'port-add':
-        this.addPort(openPort(this, this.io, command.spec, command.fault), command.switch)
-        this.set(command.spec.index, command.settings)
+      case 'port-add': {
+        const port = openPort(this, this.io, command.spec, command.fault)
+        try {
+          this.addPort(port, command.switch)
+          this.set(port.index, command.settings)
+        } catch (error) {
+          if (this.pipeline.portOf[port.index] === port) this.removePort(port.index)
+          else port.close()
+          throw error
+        }
         break
+      }
       case 'port-set':
         this.set(command.index, command.settings)
         break
@@ -191,7 +214,8 @@ export class Engine implements PortHost {
   /** Puts an opened port into a switch. */
   addPort(port: Port, stageId: number): void {
     const stage = this.needStage(stageId)
-    if (stage.memberCount === stage.members.length) throw new Error(`stage ${stageId} has all the ports it can have`)
+    if (stage.memberCount === stage.members.length)
+      throw new Error(`stage ${stageId} has all the ports it can have`)
     if (this.pipeline.portOf[port.index] !== null) throw new Error(`port ${port.index} exists`)
     this.replacePort(port)
     this.pipeline.stageOf[port.index] = stage
@@ -230,35 +254,14 @@ export class Engine implements PortHost {
     this.pipeline.stageOf[index]?.forget(index, false)
   }
 
-  /** Applies a port's settings; statics of before that are not in them go. */
-  set(index: number, s: PortSettings): void {
-    const { ports, storm } = this
-    const stage = this.pipeline.stageOf[index]
+  /** Applies settings to a port that was added with `addPort`. */
+  set(index: number, settings: PortSettings): void {
     const port = this.pipeline.portOf[index]
-    if (stage === null || port === null) throw new Error(`no port ${index}`)
-    let flags = 0
-    if (s.up) flags |= PortFlag.Up
-    if (s.learning) flags |= PortFlag.Learning
-    if (s.floodUnknown) flags |= PortFlag.FloodUnknown
-    if (s.floodMulticast) flags |= PortFlag.FloodMulticast
-    if (s.floodBroadcast) flags |= PortFlag.FloodBroadcast
-    if (s.isolated) flags |= PortFlag.Isolated
-    if (s.hairpin) flags |= PortFlag.Hairpin
-    if (s.locked) flags |= PortFlag.Locked
-    ports.flags[index] = flags
-    ports.limit[index] = s.limit
-    ports.maxFrame[index] = s.mtu + ETHERNET_HEADER + TAG
-    port.mtu = s.mtu
-    setVlan(ports, index, s.vlan)
-    storm.set(ports, index, s.stormUnknown, s.stormMulticast, s.stormBroadcast)
-    if (!(stage instanceof Switch)) return
-    stage.fdb.unpin(index)
+    const stage = this.pipeline.stageOf[index]
+    if (port === null || stage === null) throw new Error(`no port ${index}`)
+    port.mtu = settings.mtu
     const nowS = (this.memory.clock[Clock.MonotonicMs] / 1000) | 0
-    for (const [mac, vid] of s.statics) stage.fdb.pin(macLo(mac), Fdb.key1(macHi(mac), vid), index, Entry.None, nowS)
-    if (s.own) {
-      const vid = s.vlan.mode === 'access' ? s.vlan.vid : 0
-      stage.fdb.pin(macLo(s.own), Fdb.key1(macHi(s.own), vid), index, Entry.Own, nowS)
-    }
+    applySettings(this.ports, this.storm, stage, index, settings, nowS)
   }
 
   private needStage(id: number): Stage {
@@ -278,6 +281,3 @@ export class Engine implements PortHost {
     this.io.close()
   }
 }
-
-const macHi = (mac: Uint8Array): number => (mac[0] << 8) | mac[1]
-const macLo = (mac: Uint8Array): number => (mac[2] << 24) | (mac[3] << 16) | (mac[4] << 8) | mac[5]

@@ -55,7 +55,7 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['no-slot', 'in', 'the packet pool was empty when a copy was needed'],
   ['fault-loss', 'in', 'lost on purpose by the fault decorator'],
   ['queue-full', 'out', 'the queue between two switches or threads is full'],
-  ['no-ethernet', 'out', 'not an IP packet, so a TUN cannot carry it'],
+  ['no-ethernet', 'in', 'from a TUN, which carries no Ethernet: a switch has no use for it'],
   ['port-removed', 'out', 'held for a port that was removed'],
   ['locked', 'in', 'the port takes only static addresses, and this source is not one'],
 ]

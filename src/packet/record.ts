@@ -11,7 +11,7 @@ import type { PlaneMemory } from './memory.ts'
 import type { Pool } from './pool.ts'
 import type { RingWriter } from './ring.ts'
 
-export enum Rec {
+export const enum Rec {
   /** Index of the port. */
   Port = 0,
   /** 0 = received by the switch, 1 = sent. */

@@ -8,12 +8,14 @@
  *
  * Frames cross as a wire would carry them: tags applied, checksums finished, super-frames segmented.
  */
-import { native } from '../native.ts'
 import type { Batch } from '../packet/batch.ts'
+import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
+import { wordsOf } from '../packet/egress.ts'
 import { BATCH, Flag, HEADROOM, MAX_FRAME, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import { RingReader, RingWriter } from '../packet/ring.ts'
-import { countRx, countTx, dropAll, type Port, type PortHost, type TxQueue } from './port.ts'
+import { framesOnWire, type SentFrame } from './on-wire.ts'
+import { countRx, countTx, type Port, type PortHost, type TxQueue } from './port.ts'
 
 export interface ChannelSpec {
   index: number
@@ -27,9 +29,6 @@ export interface ChannelSpec {
   noEthernet: boolean
 }
 
-const MAC_BYTES = 12
-const TAG_BYTES = 4
-
 export class ChannelPort implements Port {
   readonly index: number
   readonly name: string
@@ -40,6 +39,7 @@ export class ChannelPort implements Port {
   private readonly writer: RingWriter
   private readonly signal: Int32Array
   private readonly flags: number
+  private readonly poolWords: Int32Array
 
   constructor(host: PortHost, spec: ChannelSpec) {
     this.host = host
@@ -49,6 +49,7 @@ export class ChannelPort implements Port {
     this.reader = new RingReader(spec.toPlane)
     this.writer = new RingWriter(spec.fromPlane)
     this.signal = new Int32Array(spec.signal)
+    this.poolWords = wordsOf(host.pool)
     this.flags = spec.noEthernet ? Flag.NoEthernet : 0
   }
 
@@ -76,64 +77,36 @@ export class ChannelPort implements Port {
   }
 
   tx(queue: TxQueue): number {
+    const { counters } = this.host.memory
+    let packets = 0
+    let bytes = 0
     for (let i = 0; i < queue.count; i++) {
       const slot = queue.words[queue.at + 2 * i]
-      this.send(slot, queue.words[queue.at + 2 * i + 1])
+      const tag = queue.words[queue.at + 2 * i + 1]
+      const frames = framesOnWire(this.host.pool, this.poolWords, slot, tag, 0)
+      const sent = frames === null ? 0 : this.write(frames)
+      if (frames === null) drop(counters, this.index, Drop.Malformed)
+      else if (sent === 0) drop(counters, this.index, Drop.QueueFull)
+      else packets++
+      bytes += sent
     }
+    countTx(this.host, this.index, packets, bytes)
     if (Atomics.exchange(this.signal, 0, 1) === 0) this.host.notify(this.index)
     return 0
   }
 
-  private send(slot: number, tag: number): void {
-    const { pool } = this.host
-    const meta = pool.meta
-    const m = slot << META_SHIFT
-    const strip = meta[m + Meta.Strip]
-    let frame: Uint8Array = pool.frame(slot)
-    if (meta[m + Meta.GsoSize] > 0) {
-      const parts = native.segment(
-        frame,
-        meta[m + Meta.GsoType],
-        meta[m + Meta.GsoSize],
-        meta[m + Meta.CsumStart],
-        meta[m + Meta.Flags],
-      )
-      if (parts === null) return dropAll(this.host, this.index, Drop.Malformed, 1)
-      let bytes = 0
-      for (const part of parts) {
-        const sent = this.write(part, strip, tag)
-        if (sent < 0) return dropAll(this.host, this.index, Drop.QueueFull, 1)
-        bytes += sent
-      }
-      return countTx(this.host, this.index, 1, bytes)
-    }
-    if ((meta[m + Meta.Flags] & Flag.CsumPartial) !== 0) {
-      frame = frame.slice()
-      if (!native.finishChecksum(frame, meta[m + Meta.CsumStart], meta[m + Meta.CsumOffset])) {
-        return dropAll(this.host, this.index, Drop.Malformed, 1)
-      }
-    }
-    const sent = this.write(frame, strip, tag)
-    if (sent < 0) dropAll(this.host, this.index, Drop.QueueFull, 1)
-    else countTx(this.host, this.index, 1, sent)
-  }
-
-  /** Bytes written, or -1 when the ring is full. */
-  private write(frame: Uint8Array, strip: number, tag: number): number {
+  /** Bytes written; 0 when the ring is full. Segments of a super-frame may be cut off there, as on any wire. */
+  private write(frames: SentFrame[]): number {
     const { writer } = this
-    const pushed = tag === 0 ? 0 : TAG_BYTES
-    const len = frame.length - strip + pushed
-    const at = writer.reserve(len)
-    if (at < 0) return -1
-    if (strip === 0 && pushed === 0) writer.bytes.set(frame, at)
-    else {
-      writer.bytes.set(frame.subarray(0, MAC_BYTES), at)
-      let to = at + MAC_BYTES
-      for (let shift = 24; pushed > 0 && shift >= 0; shift -= 8) writer.bytes[to++] = tag >>> shift
-      writer.bytes.set(frame.subarray(MAC_BYTES + strip), to)
+    let bytes = 0
+    for (const { bytes: frame } of frames) {
+      const at = writer.reserve(frame.length)
+      if (at < 0) break
+      writer.bytes.set(frame, at)
+      writer.commit()
+      bytes += frame.length
     }
-    writer.commit()
-    return len
+    return bytes
   }
 
   held(): number {

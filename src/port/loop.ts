@@ -11,7 +11,7 @@ import { COUNTER_WORDS, Counter } from '../packet/counters.ts'
 import { copyBytes, wireLength, wordsOf } from '../packet/egress.ts'
 import { BATCH, META_SHIFT, Meta } from '../packet/layout.ts'
 import { Pool } from '../packet/pool.ts'
-import type { FrameMeta } from './memory.ts'
+import type { FrameMeta } from './on-wire.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from './port.ts'
 
 export class LoopPort implements Port {

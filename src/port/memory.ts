@@ -7,31 +7,13 @@
  * What leaves is what a wire, or a device with `offloads`, would get: the tag popped and pushed, the
  * checksum finished, a super-frame segmented, unless the port takes them as they are.
  */
-import { native } from '../native.ts'
 import type { Batch } from '../packet/batch.ts'
 import { COUNTER_WORDS, Counter, drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
-import { canTag, copyWire, wireLength, wordsOf } from '../packet/egress.ts'
-import { BATCH, Flag, Gso, MAX_FRAME, META_SHIFT, Meta, Offload } from '../packet/layout.ts'
+import { wordsOf } from '../packet/egress.ts'
+import { BATCH, Flag, MAX_FRAME, META_SHIFT, Meta } from '../packet/layout.ts'
+import { type FrameMeta, framesOnWire, META_FLAGS, PLAIN, type SentFrame } from './on-wire.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from './port.ts'
-
-/** What the virtio header of a device would say. */
-export interface FrameMeta {
-  /** A Gso kind. */
-  gsoType: number
-  /** Payload bytes per segment, 0 = not a super-frame. */
-  gsoSize: number
-  /** Where the unfinished checksum starts, and where it is stored from there. */
-  csumStart: number
-  csumOffset: number
-  /** Flag bits: CsumPartial, CsumVerified, GsoEcn. */
-  flags: number
-  hdrLen: number
-}
-
-export interface SentFrame extends FrameMeta {
-  bytes: Uint8Array
-}
 
 export interface MemoryOptions {
   mtu?: number
@@ -43,8 +25,6 @@ export interface MemoryOptions {
   onSent?: (frame: SentFrame) => void
 }
 
-const PLAIN: FrameMeta = { gsoType: 0, gsoSize: 0, csumStart: 0, csumOffset: 0, flags: 0, hdrLen: 0 }
-const META_FLAGS = Flag.CsumPartial | Flag.CsumVerified | Flag.GsoEcn
 const DEFAULT_LIMIT = 65536
 
 export class MemoryPort implements Port {
@@ -128,7 +108,9 @@ export class MemoryPort implements Port {
     let packets = 0
     let bytes = 0
     for (let i = 0; i < queue.count; i++) {
-      const frames = this.leave(queue.words[queue.at + 2 * i], queue.words[queue.at + 2 * i + 1])
+      const slot = queue.words[queue.at + 2 * i]
+      const tag = queue.words[queue.at + 2 * i + 1]
+      const frames = framesOnWire(this.host.pool, this.poolWords, slot, tag, this.offloads)
       if (frames === null) {
         drop(counters, this.index, Drop.Malformed)
       } else if (this.onSent === null && this.sent.length + frames.length > this.limit) {
@@ -146,41 +128,6 @@ export class MemoryPort implements Port {
     return 0
   }
 
-  /** The packet as the frames that leave; null when it cannot. */
-  private leave(slot: number, tag: number): SentFrame[] | null {
-    const { pool } = this.host
-    const { meta } = pool
-    const m = slot << META_SHIFT
-    if (!canTag(pool, slot, tag)) return null
-    const length = wireLength(pool, slot, tag)
-    const shift = length - meta[m + Meta.Len]
-    const words = new Int32Array((length + 3) >> 2)
-    const bytes = new Uint8Array(words.buffer, 0, length)
-    copyWire(pool, this.poolWords, slot, tag, bytes, words, 0, length)
-    const flags = meta[m + Meta.Flags]
-    const partial = (flags & Flag.CsumPartial) !== 0
-    const csumStart = meta[m + Meta.CsumStart] + shift
-    const csumOffset = meta[m + Meta.CsumOffset]
-    const gsoType = meta[m + Meta.GsoType]
-    const gsoSize = meta[m + Meta.GsoSize]
-    if (gsoSize !== 0) {
-      if ((this.offloads & offloadFor(gsoType)) !== 0) {
-        const hdrLen = meta[m + Meta.HdrLen] + shift
-        return [{ bytes, gsoType, gsoSize, csumStart, csumOffset, flags: flags & META_FLAGS, hdrLen }]
-      }
-      if (!partial) return null
-      const segments = native.segment(bytes, gsoType, gsoSize, csumStart, flags)
-      return segments?.map((segment) => ({ ...PLAIN, bytes: segment })) ?? null
-    }
-    if (!partial) {
-      return [{ ...PLAIN, bytes, flags: this.offloads === 0 ? 0 : flags & Flag.CsumVerified }]
-    }
-    if ((this.offloads & Offload.Csum) !== 0) {
-      return [{ ...PLAIN, bytes, csumStart, csumOffset, flags: Flag.CsumPartial }]
-    }
-    return native.finishChecksum(bytes, csumStart, csumOffset) ? [{ ...PLAIN, bytes }] : null
-  }
-
   held(): number {
     return 0
   }
@@ -192,18 +139,5 @@ export class MemoryPort implements Port {
   close(): void {
     this.open = false
     this.waiting = []
-  }
-}
-
-function offloadFor(gsoType: number): number {
-  switch (gsoType) {
-    case Gso.Tcp4:
-      return Offload.Tso4
-    case Gso.Tcp6:
-      return Offload.Tso6
-    case Gso.Udp:
-      return Offload.Uso
-    default:
-      return 0
   }
 }

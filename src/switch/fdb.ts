@@ -62,7 +62,13 @@ export class Fdb {
    * @param memory from HashTable.memory
    * @param portLimit most addresses per port index; 0 = only the table's limit
    */
-  constructor(memory: SharedArrayBuffer, counters: Float64Array, portLimit: Int32Array, limit: number, agingS: number) {
+  constructor(
+    memory: SharedArrayBuffer,
+    counters: Float64Array,
+    portLimit: Int32Array,
+    limit: number,
+    agingS: number,
+  ) {
     this.table = new HashTable(memory)
     this.perPort = new Int32Array(MAX_PORTS)
     this.counters = counters
@@ -208,7 +214,8 @@ export class Fdb {
     for (let i = 0; this.pinned[port] > 0 && i < this.table.capacity; ) {
       const at = i << 2
       const value = words[at + 2]
-      if (words[at + 1] !== 0 && (value & Entry.PortMask) === port && (value & Entry.Static) !== 0) this.removeAt(at)
+      if (words[at + 1] !== 0 && (value & Entry.PortMask) === port && (value & Entry.Static) !== 0)
+        this.removeAt(at)
       else i++
     }
   }

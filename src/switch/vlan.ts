@@ -150,6 +150,8 @@ export function setVlan(ports: PortTable, port: number, vlan: PortVlan): void {
         const outward = inward.slice()
         // A number that only exists inside must not be a second way in: VID 0 has no members.
         for (const [, inside] of vlan.translate) inward[inside] = 0
+        // An inside number that nobody has on the wire does not come in under its own name.
+        for (const [, inside] of vlan.translate) inward[inside] = 0
         for (const [wire, inside] of vlan.translate) {
           inward[wire] = inside
           outward[inside] = wire

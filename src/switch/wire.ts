@@ -29,6 +29,10 @@ export class Wire implements Stage {
     const meta = this.pool.meta
     const slots = batch.slots
     const n = batch.n
+    if ((ports.flags[port] & PortFlag.Up) === 0) {
+      drop(counters, port, Drop.PortDown, n)
+      return
+    }
     const out = this.memberCount === 2 ? (this.members[0] === port ? this.members[1] : this.members[0]) : -1
     if (out < 0 || (ports.flags[out] & PortFlag.Up) === 0) {
       drop(counters, port, Drop.NoEgress, n)

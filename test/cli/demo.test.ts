@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { hostsOf, pairsOf, subnetOf } from '../../src/cli/demo.ts'
+import { hostsOf, pairsOf, subnetOf } from '../../src/cli/demo-hosts.ts'
 import { parseConfig } from '../../src/config/load.ts'
 import { Running } from '../support/cli.ts'
 

@@ -192,7 +192,7 @@ describe('a capture file written', () => {
   )
 
   it('may come piece by piece', () => {
-    const encoder = captureEncoder({ name: 'lan.web', noEthernet: false }, 0)
+    const encoder = captureEncoder({ port: 'lan.web', noEthernet: false }, 0)
     const frames = [60, 61, 62].map((length) => new Uint8Array(length).fill(length))
     const pieces = [encoder.head(), ...frames.map((bytes) => encoder.record(captured(bytes)))]
     const file = Buffer.concat([...pieces, encoder.tail({ captured: 3, lost: 3 })])

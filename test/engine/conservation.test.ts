@@ -71,13 +71,24 @@ const rates: fc.Arbitrary<FaultRates> = fc.record({
   jitterMs: fc.constantFrom(0, 10),
 })
 const fault = fc.option(
-  fc.record({ seed: fc.integer(), rx: fc.option(rates, { nil: undefined }), tx: fc.option(rates, { nil: undefined }) }),
+  fc.record({
+    seed: fc.integer(),
+    rx: fc.option(rates, { nil: undefined }),
+    tx: fc.option(rates, { nil: undefined }),
+  }),
 )
 
-type Step = { port: number; packets: Injected[] } | { ms: number } | { port: number; settings: PortSettings } | { fail: number }
+type Step =
+  | { port: number; packets: Injected[] }
+  | { ms: number }
+  | { port: number; settings: PortSettings }
+  | { fail: number }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
-  { weight: 8, arbitrary: fc.record({ port: fc.nat(OUTER - 1), packets: fc.array(packet, { maxLength: 100 }) }) },
+  {
+    weight: 8,
+    arbitrary: fc.record({ port: fc.nat(OUTER - 1), packets: fc.array(packet, { maxLength: 100 }) }),
+  },
   { weight: 4, arbitrary: fc.record({ ms: fc.nat(40) }) },
   { weight: 1, arbitrary: fc.record({ port: fc.nat(OUTER + 1), settings: settings(true) }) },
   { weight: 1, arbitrary: fc.record({ fail: fc.nat(OUTER * 4) }) },
@@ -123,7 +134,11 @@ test('a port removed while it holds packets drops them by name and gives the slo
     seed: 1,
     rx: { loss: 0, duplicate: 0, reorder: 0, truncate: 0, delayMs: 1000, jitterMs: 0 },
   }
-  const made = planeOf(Array.from({ length: OUTER + 2 }, () => settingsOf()), [slow], 200)
+  const made = planeOf(
+    Array.from({ length: OUTER + 2 }, () => settingsOf()),
+    [slow],
+    200,
+  )
   for (let i = 0; i < 40; i++) made.outside[0].inject(frame({ src: 1, dst: BROADCAST }))
   made.lab.run()
   expect(made.lab.engine.pipeline.portOf[0]!.held()).toBe(40)

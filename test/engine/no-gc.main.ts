@@ -6,10 +6,10 @@
  * engine's.
  */
 import { PerformanceObserver } from 'node:perf_hooks'
-import { planeMemory } from '../../src/packet/memory.ts'
-import { BATCH, HEADROOM, META_SHIFT, Meta, SLOT_SIZE } from '../../src/packet/layout.ts'
 import { Engine } from '../../src/engine/engine.ts'
 import type { Batch } from '../../src/packet/batch.ts'
+import { BATCH, HEADROOM, META_SHIFT, Meta, SLOT_SIZE } from '../../src/packet/layout.ts'
+import { planeMemory } from '../../src/packet/memory.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from '../../src/port/port.ts'
 import { HashTable } from '../../src/table/hash.ts'
 import { settingsOf } from '../support/fabric.ts'
@@ -84,8 +84,12 @@ const settings = { agingS: 2, limit: 1000, reservedOpen: 0 }
 engine.apply({ op: 'switch-add', id: 0, name: 'lan', fdb: HashTable.memory(1000, 1), settings })
 for (let i = 0; i < PORTS; i++) {
   engine.addPort(new Source(engine, i), 0)
-  const vlan = i === 0 ? { mode: 'access' as const, vid: 10 } : { mode: 'trunk' as const, allowed: [10, 20], native: 1 }
-  engine.set(i, settingsOf({ vlan, limit: i === 1 ? 50 : 0, stormBroadcast: i === 2 ? 1000 : Number.POSITIVE_INFINITY }))
+  const vlan =
+    i === 0 ? { mode: 'access' as const, vid: 10 } : { mode: 'trunk' as const, allowed: [10, 20], native: 1 }
+  engine.set(
+    i,
+    settingsOf({ vlan, limit: i === 1 ? 50 : 0, stormBroadcast: i === 2 ? 1000 : Number.POSITIVE_INFINITY }),
+  )
 }
 
 let nowMs = 1
@@ -102,7 +106,7 @@ function run(packets: number): void {
 const collections: { kind: number; ms: number }[] = []
 const observer = new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) {
-    const { kind } = entry.detail as { kind: number }
+    const { kind } = (entry as unknown as { detail: { kind: number } }).detail
     collections.push({ kind, ms: entry.duration })
   }
 })

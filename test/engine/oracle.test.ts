@@ -16,6 +16,8 @@ type Step =
 
 const PORTS = 5
 
+type Scenario = ReturnType<typeof scenario> extends fc.Arbitrary<infer S> ? S : never
+
 function scenario(aware: boolean, maxPackets: number) {
   const port = fc.nat(PORTS - 1)
   const send = fc.record({
@@ -38,15 +40,22 @@ function scenario(aware: boolean, maxPackets: number) {
   })
 }
 
-function compare(aware: boolean, given: fc.TypeOfArbitrary<ReturnType<typeof scenario>>): void {
+function compare(aware: boolean, given: Scenario): void {
   const { agingS, reservedOpen, seed } = given
   const all = withStatics(given.ports, aware, given.statics)
   const names = all.map((_, i) => `p${i}`)
-  const lab = fabricOf(Object.fromEntries(all.map((s, i) => [names[i], s])), { agingS, reservedOpen, seed, slots: 80 })
+  const lab = fabricOf(Object.fromEntries(all.map((s, i) => [names[i], s])), {
+    agingS,
+    reservedOpen,
+    seed,
+    slots: 80,
+  })
   const model = new OracleSwitch()
   model.agingS = agingS
   model.reservedOpen = reservedOpen
-  all.forEach((s, i) => model.add(names[i], s))
+  all.forEach((s, i) => {
+    model.add(names[i], s)
+  })
   try {
     for (const step of given.steps as Step[]) {
       if (step.do === 'wait') {
@@ -67,7 +76,9 @@ function compare(aware: boolean, given: fc.TypeOfArbitrary<ReturnType<typeof sce
         const hex = (frames: Uint8Array[]): string[] => frames.map((f) => Buffer.from(f).toString('hex'))
         expect(hex(lab.out(name))).toEqual(hex(model.sent.get(name)!.splice(0)))
         const drops = [...model.drops].filter(([key]) => key.startsWith(`${name} `))
-        expect(lab.drops(name)).toEqual(Object.fromEntries(drops.map(([key, n]) => [key.slice(name.length + 1), n])))
+        expect(lab.drops(name)).toEqual(
+          Object.fromEntries(drops.map(([key, n]) => [key.slice(name.length + 1), n])),
+        )
       }
       expect(lab.addresses()).toEqual(model.addresses(Math.floor(lab.nowMs / 1000)))
     }
@@ -78,12 +89,21 @@ function compare(aware: boolean, given: fc.TypeOfArbitrary<ReturnType<typeof sce
 
 describe('the engine does what the textbook says', () => {
   test('in a switch without VLANs', () => {
-    fc.assert(fc.property(scenario(false, 10), (s) => compare(false, s)), { numRuns: 250 })
+    fc.assert(
+      fc.property(scenario(false, 10), (s) => compare(false, s)),
+      { numRuns: 250 },
+    )
   })
   test('in a switch with VLANs', () => {
-    fc.assert(fc.property(scenario(true, 10), (s) => compare(true, s)), { numRuns: 500 })
+    fc.assert(
+      fc.property(scenario(true, 10), (s) => compare(true, s)),
+      { numRuns: 500 },
+    )
   })
   test('for more frames than a batch', () => {
-    fc.assert(fc.property(scenario(true, 150), (s) => compare(true, s)), { numRuns: 30 })
+    fc.assert(
+      fc.property(scenario(true, 150), (s) => compare(true, s)),
+      { numRuns: 30 },
+    )
   })
 })

@@ -3,11 +3,15 @@ import { expect, test } from 'vitest'
 import { DROPS } from '../../src/packet/drop.ts'
 import { fuzz } from './switch.ts'
 
-test.each([1, 2, 3, 4])('fifty thousand mutated frames leave the plane whole, seed %i', (seed) => {
-  const report = fuzz({ frames: 50_000, seed })
-  expect(report.rx).toBe(report.frames)
-  expect(report.rx + report.made).toBe(report.tx + report.dropped)
-}, 60_000)
+test.each([1, 2, 3, 4])(
+  'fifty thousand mutated frames leave the plane whole, seed %i',
+  (seed) => {
+    const report = fuzz({ frames: 50_000, seed })
+    expect(report.rx).toBe(report.frames)
+    expect(report.rx + report.made).toBe(report.tx + report.dropped)
+  },
+  60_000,
+)
 
 test('the same seed is the same run', () => {
   const { seconds: _, ...first } = fuzz({ frames: 5000, seed: 77 })
@@ -18,6 +22,16 @@ test('the same seed is the same run', () => {
 test('it comes by every reason that a switch has to drop a packet', () => {
   const reasons = new Set(fuzz({ frames: 50_000, seed: 5 }).reasons.map(([name]) => name))
   // Own addresses, empty pools, faults, patches, TUNs and removed ports are not in it.
-  const others = ['source-own', 'refused', 'no-slot', 'fault-loss', 'queue-full', 'no-ethernet', 'port-removed']
-  expect(DROPS.map(([name]) => name).filter((name) => !reasons.has(name) && !others.includes(name))).toEqual([])
+  const others = [
+    'source-own',
+    'refused',
+    'no-slot',
+    'fault-loss',
+    'queue-full',
+    'no-ethernet',
+    'port-removed',
+  ]
+  expect(DROPS.map(([name]) => name).filter((name) => !reasons.has(name) && !others.includes(name))).toEqual(
+    [],
+  )
 })

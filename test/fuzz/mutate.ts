@@ -33,7 +33,13 @@ function ip(v6: boolean, protocol: number, payload: number): Uint8Array {
 
 /** One of everything. */
 export function templatesOf(): Uint8Array[] {
-  const stacks = [[], [{ vid: 10 }], [{ vid: 0, pcp: 5 }], [{ vid: 4095 }], [{ tpid: 0x88a8, vid: 1 }, { vid: 2 }]]
+  const stacks = [
+    [],
+    [{ vid: 10 }],
+    [{ vid: 0, pcp: 5 }],
+    [{ vid: 4095 }],
+    [{ tpid: 0x88a8, vid: 1 }, { vid: 2 }],
+  ]
   const bodies: [type: number, payload: Uint8Array][] = [
     [0x0800, ip(false, 6, 26)],
     [0x0800, ip(false, 17, 64)],
@@ -48,7 +54,9 @@ export function templatesOf(): Uint8Array[] {
     [0xffff, new Uint8Array(0)],
   ]
   return stacks.flatMap((tags) =>
-    bodies.map(([type, payload]) => frame({ src: 1, dst: 2, tags: tags.map((t) => ({ ...t })), type, payload })),
+    bodies.map(([type, payload]) =>
+      frame({ src: 1, dst: 2, tags: tags.map((t) => ({ ...t })), type, payload }),
+    ),
   )
 }
 
@@ -160,7 +168,15 @@ function vlanOf(next: Random): PortVlan {
     default: {
       const allowed = [1, 2, 3, 4].filter(() => next() % 3 !== 0)
       const native = next() % 2 === 0 ? vid : undefined
-      const translate = pick<[number, number][] | undefined>(next, [undefined, undefined, [[5, 1]], [[1, 2], [2, 1]]])
+      const translate = pick<[number, number][] | undefined>(next, [
+        undefined,
+        undefined,
+        [[5, 1]],
+        [
+          [1, 2],
+          [2, 1],
+        ],
+      ])
       return { mode: 'trunk', allowed, native, tpid, translate }
     }
   }

@@ -20,8 +20,12 @@ try {
   const { fuzz } = await import(pathToFileURL(built).href)
   console.log(`seed ${seed}, ${frames} frames`)
   const report = fuzz({ frames, seed })
-  console.log(`${report.frames} frames in ${report.seconds.toFixed(1)} s, ${Math.round(report.frames / report.seconds)} frames/s`)
-  console.log(`received ${report.rx}, made ${report.made}, sent ${report.tx}, dropped ${report.dropped}, seed ${seed}`)
+  console.log(
+    `${report.frames} frames in ${report.seconds.toFixed(1)} s, ${Math.round(report.frames / report.seconds)} frames/s`,
+  )
+  console.log(
+    `received ${report.rx}, made ${report.made}, sent ${report.tx}, dropped ${report.dropped}, seed ${seed}`,
+  )
   for (const [reason, n] of report.reasons) console.log(`  ${reason.padEnd(18)} ${n}`)
 } catch (error) {
   console.error(error instanceof Error ? error.stack : error)

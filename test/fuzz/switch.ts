@@ -89,7 +89,10 @@ class FuzzPort implements Port {
       const [head, len, strip] = [meta[m + Meta.Head], meta[m + Meta.Len], meta[m + Meta.Strip]]
       const whole = slot >= 0 && slot < SLOTS && head >= 24 && len >= 14 && head + len <= SLOT_SIZE
       const tagged = (strip === 0 || strip === 4) && len - strip >= 14 && (tag & 0xfff) !== 0xfff
-      if (!whole || !tagged) throw new Error(`port ${this.index} got slot ${slot}: head ${head} len ${len} strip ${strip} tag ${tag}`)
+      if (!whole || !tagged)
+        throw new Error(
+          `port ${this.index} got slot ${slot}: head ${head} len ${len} strip ${strip} tag ${tag}`,
+        )
       bytes += len
     }
     countTx(this.host, this.index, queue.count, bytes)
@@ -161,7 +164,8 @@ export function fuzz({ frames, seed }: { frames: number; seed: number }): FuzzRe
         settings.agingS = next() % 5
         engine.apply({ op: 'switch-set', id: 0, settings })
       }
-      if (next() % 512 === 0) engine.apply({ op: 'flush', switch: 0, port: (next() % 8) - 1, vid: (next() % 6) - 1 })
+      if (next() % 512 === 0)
+        engine.apply({ op: 'flush', switch: 0, port: (next() % 8) - 1, vid: (next() % 6) - 1 })
       const port = ports[next() % PORTS]
       engine.ready(port.index)
       engine.service(nowMs)
@@ -173,8 +177,12 @@ export function fuzz({ frames, seed }: { frames: number; seed: number }): FuzzRe
     return report(engine, done, (performance.now() - started) / 1000)
   } catch (error) {
     const { slots, n } = engine.batch
-    const hex = [...slots.subarray(0, Math.max(n, 1))].map((s) => Buffer.from(engine.pool.frame(s)).toString('hex').slice(0, 200))
-    throw new Error(`seed ${seed}, after ${done} frames: ${String(error)}\n${hex.join('\n')}`, { cause: error })
+    const hex = [...slots.subarray(0, Math.max(n, 1))].map((s) =>
+      Buffer.from(engine.pool.frame(s)).toString('hex').slice(0, 200),
+    )
+    throw new Error(`seed ${seed}, after ${done} frames: ${String(error)}\n${hex.join('\n')}`, {
+      cause: error,
+    })
   } finally {
     engine.close()
     closeSync(fd)
@@ -188,7 +196,8 @@ function check(engine: Engine, sw: Switch): void {
   let balance = 0
   for (let i = 0; i <= PORTS; i++) {
     balance += counter(counters, i, Counter.RxPackets) + counter(counters, i, Counter.Made)
-    balance -= counter(counters, i, Counter.TxPackets) + dropsOf(counters, i) + counter(counters, i, Counter.Held)
+    balance -=
+      counter(counters, i, Counter.TxPackets) + dropsOf(counters, i) + counter(counters, i, Counter.Held)
   }
   if (balance !== 0) throw new Error(`${balance} packets are not accounted for`)
 
@@ -196,7 +205,8 @@ function check(engine: Engine, sw: Switch): void {
   for (let i = 0; i < BATCH; i++) seen[engine.batch.slots[i]]++
   const free = engine.pool.available
   for (let i = 0; i < SLOTS; i++) if (seen[i] > 1) throw new Error(`slot ${i} is twice in the batch`)
-  if (free !== SLOTS - BATCH || engine.batch.taken !== 0) throw new Error(`${free} slots are free, of ${SLOTS - BATCH}`)
+  if (free !== SLOTS - BATCH || engine.batch.taken !== 0)
+    throw new Error(`${free} slots are free, of ${SLOTS - BATCH}`)
 
   const { fdb } = sw
   if (fdb.table.size > LIMIT) throw new Error(`${fdb.table.size} addresses`)
@@ -228,4 +238,3 @@ function report(engine: Engine, frames: number, seconds: number): FuzzReport {
   })
   return result
 }
-

@@ -30,7 +30,9 @@ describe('checksum', () => {
       fc.property(bytes, fc.nat(700), fc.nat(700), fc.nat(0xffff), (b, x, y, start) => {
         const from = Math.min(x, b.length)
         const len = Math.min(y, b.length - from)
-        expect(same(native.checksum(b, from, len, start), sumOf(b.subarray(from, from + len), start))).toBe(true)
+        expect(same(native.checksum(b, from, len, start), sumOf(b.subarray(from, from + len), start))).toBe(
+          true,
+        )
       }),
     )
   })
@@ -41,7 +43,15 @@ describe('checksum', () => {
   })
 
   test('does not read outside the array', () => {
-    for (const [from, len] of [[0, 11], [11, 0], [-1, 1], [5, 6], [0, -1], [2 ** 31, 1], [10, 2 ** 32 - 1]]) {
+    for (const [from, len] of [
+      [0, 11],
+      [11, 0],
+      [-1, 1],
+      [5, 6],
+      [0, -1],
+      [2 ** 31, 1],
+      [10, 2 ** 32 - 1],
+    ]) {
       expect(() => native.checksum(new Uint8Array(10), from, len)).toThrow(RangeError)
     }
     expect(native.checksum(new Uint8Array(10), 10, 0)).toBe(0)
@@ -51,21 +61,31 @@ describe('checksum', () => {
 describe('finishing a partial checksum', () => {
   test('makes the sum from start to end come out right', () => {
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 2, maxLength: 200 }), fc.nat(200), fc.nat(200), (b, start, offset) => {
-        const before = b.slice()
-        const fits = start + offset + 2 <= b.length
-        expect(native.finishChecksum(b, start, offset)).toBe(fits)
-        if (!fits) return void expect(b).toEqual(before)
-        const expected = 0xffff - sumOf(before.subarray(start))
-        const stored = word(b, start + offset)
-        expect(stored).toBe(expected === 0 && offset === 6 ? 0xffff : expected)
-        put(before, start + offset, stored)
-        expect(b).toEqual(before)
-      }),
+      fc.property(
+        fc.uint8Array({ minLength: 2, maxLength: 200 }),
+        fc.nat(200),
+        fc.nat(200),
+        (b, start, offset) => {
+          const before = b.slice()
+          const fits = start + offset + 2 <= b.length
+          expect(native.finishChecksum(b, start, offset)).toBe(fits)
+          if (!fits) return void expect(b).toEqual(before)
+          const expected = 0xffff - sumOf(before.subarray(start))
+          const stored = word(b, start + offset)
+          expect(stored).toBe(expected === 0 && offset === 6 ? 0xffff : expected)
+          put(before, start + offset, stored)
+          expect(b).toEqual(before)
+        },
+      ),
     )
   })
   test('refuses offsets that are no offsets', () => {
-    for (const [start, offset] of [[-1, 0], [0, -1], [2 ** 31 - 1, 2 ** 31 - 1], [9, 0]]) {
+    for (const [start, offset] of [
+      [-1, 0],
+      [0, -1],
+      [2 ** 31 - 1, 2 ** 31 - 1],
+      [9, 0],
+    ]) {
       expect(native.finishChecksum(new Uint8Array(10), start, offset)).toBe(false)
     }
   })
@@ -100,7 +120,8 @@ function superFrame(s: Shape): Super {
   const f = new Uint8Array(payload + s.body.length)
   if (!s.noEthernet) {
     f.set([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2])
-    for (let t = 0; t < s.tags; t++) f.set([t === 0 && s.tags === 2 ? 0x88 : 0x81, t === 0 && s.tags === 2 ? 0xa8 : 0, 0x20, 7], 12 + 4 * t)
+    for (let t = 0; t < s.tags; t++)
+      f.set([t === 0 && s.tags === 2 ? 0x88 : 0x81, t === 0 && s.tags === 2 ? 0xa8 : 0, 0x20, 7], 12 + 4 * t)
     put(f, l3 - 2, s.v6 ? 0x86dd : 0x0800)
   }
   const l4Len = f.length - l4
@@ -198,25 +219,46 @@ describe('segmentation', () => {
 
   test('of 64 KiB works', () => {
     const body = Uint8Array.from({ length: 65535 - 40 }, (_, i) => i * 7)
-    const s = superFrame({ tags: 0, v6: false, tcp: true, options: 0, body, flags: 0x18, id: 65530, seq: 0xfffffff0, noEthernet: false })
+    const s = superFrame({
+      tags: 0,
+      v6: false,
+      tcp: true,
+      options: 0,
+      body,
+      flags: 0x18,
+      id: 65530,
+      seq: 0xfffffff0,
+      noEthernet: false,
+    })
     expect(native.segment(s.frame, Gso.Tcp4, 1460, s.l4)?.map(hex)).toEqual(cut(s, 1460, false).map(hex))
   })
 
   test('says no to headers that do not add up, and never more than that', () => {
     fc.assert(
-      fc.property(shape, fc.nat(80), fc.nat(255), fc.integer(), fc.integer(), fc.integer(), (given, at, value, type, size, start) => {
-        const s = superFrame(given)
-        const flags = given.noEthernet ? Flag.NoEthernet : 0
-        for (let length = 0; length < s.payload; length++) {
-          expect(native.segment(s.frame.slice(0, length), typeOf(s), 10, s.l4, flags)).toBe(null)
-        }
-        expect(native.segment(s.frame, typeOf(s), 0, s.l4, flags)).toBe(null)
-        expect(native.segment(s.frame, typeOf(s), 10, s.l4 + 1, flags)).toBe(null)
-        expect(native.segment(s.frame, type, size, start, flags)).toBe(null)
-        s.frame[at % s.frame.length] = value
-        const made = native.segment(s.frame, typeOf(s), 10, s.l4, flags)
-        if (made !== null) expect(Buffer.concat(made.map((f) => f.subarray(s.payload))).length).toBeLessThanOrEqual(given.body.length + 40)
-      }),
+      fc.property(
+        shape,
+        fc.nat(80),
+        fc.nat(255),
+        fc.integer(),
+        fc.integer(),
+        fc.integer(),
+        (given, at, value, type, size, start) => {
+          const s = superFrame(given)
+          const flags = given.noEthernet ? Flag.NoEthernet : 0
+          for (let length = 0; length < s.payload; length++) {
+            expect(native.segment(s.frame.slice(0, length), typeOf(s), 10, s.l4, flags)).toBe(null)
+          }
+          expect(native.segment(s.frame, typeOf(s), 0, s.l4, flags)).toBe(null)
+          expect(native.segment(s.frame, typeOf(s), 10, s.l4 + 1, flags)).toBe(null)
+          expect(native.segment(s.frame, type, size, start, flags)).toBe(null)
+          s.frame[at % s.frame.length] = value
+          const made = native.segment(s.frame, typeOf(s), 10, s.l4, flags)
+          if (made !== null)
+            expect(Buffer.concat(made.map((f) => f.subarray(s.payload))).length).toBeLessThanOrEqual(
+              given.body.length + 40,
+            )
+        },
+      ),
     )
   })
 })
@@ -241,7 +283,17 @@ describe('coalescing', () => {
 
   test('a run of one flow becomes one super-frame', () => {
     const body = Uint8Array.from({ length: 5000 }, (_, i) => i)
-    const s = superFrame({ tags: 1, v6: true, tcp: true, options: 3, body, flags: 0x10, id: 0, seq: 5, noEthernet: false })
+    const s = superFrame({
+      tags: 1,
+      v6: true,
+      tcp: true,
+      options: 3,
+      body,
+      flags: 0x10,
+      id: 0,
+      seq: 5,
+      noEthernet: false,
+    })
     const [merged, ...rest] = native.coalesce(cut(s, 1000, false).map((f) => Buffer.from(f)))
     expect(rest).toEqual([])
     expect([merged.gsoType, merged.gsoSize, merged.csumStart]).toEqual([Gso.Tcp6, 1000, s.l4])
@@ -251,7 +303,11 @@ describe('coalescing', () => {
   test('leaves what it does not know alone: any bytes come out as they went in', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 120 }), { maxLength: 8 }), (frames) => {
-        const out = native.coalesce(frames.map((f) => Buffer.from(f)), 0, true)
+        const out = native.coalesce(
+          frames.map((f) => Buffer.from(f)),
+          0,
+          true,
+        )
         expect(out.map((m) => hex(m.bytes))).toEqual(frames.map(hex))
       }),
     )
@@ -259,7 +315,17 @@ describe('coalescing', () => {
 
   test('a frame with a wrong checksum is never merged', () => {
     const body = new Uint8Array(2000)
-    const s = superFrame({ tags: 0, v6: false, tcp: true, options: 0, body, flags: 0x10, id: 0, seq: 5, noEthernet: false })
+    const s = superFrame({
+      tags: 0,
+      v6: false,
+      tcp: true,
+      options: 0,
+      body,
+      flags: 0x10,
+      id: 0,
+      seq: 5,
+      noEthernet: false,
+    })
     const parts = cut(s, 500, false).map((f) => Buffer.from(f))
     parts[1][60] ^= 1
     expect(native.coalesce(parts).map((m) => m.bytes.length)).toEqual([554, 554, 1054])

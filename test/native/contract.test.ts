@@ -14,7 +14,10 @@ const { EBADF, EFAULT } = constants.errno
 const main = fileURLToPath(new URL('probe.main.mjs', import.meta.url))
 
 function probe(name: string): unknown {
-  const out = execFileSync(process.execPath, ['--expose-gc', main, name], { encoding: 'utf8', stdio: ['pipe', 'pipe', 'inherit'] })
+  const out = execFileSync(process.execPath, ['--expose-gc', main, name], {
+    encoding: 'utf8',
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
   return JSON.parse(out)
 }
 
@@ -33,7 +36,9 @@ describe('Io', () => {
     for (const name of Object.keys(arrays()) as (keyof IoArrays)[]) {
       expect(() => new native.Io({ ...arrays(), [name]: undefined } as never), name).toThrow(TypeError)
       expect(() => new native.Io({ ...arrays(), [name]: [1, 2, 3] } as never), name).toThrow(TypeError)
-      expect(() => new native.Io({ ...arrays(), [name]: new Uint16Array(1000) } as never), name).toThrow(TypeError)
+      expect(() => new native.Io({ ...arrays(), [name]: new Uint16Array(1000) } as never), name).toThrow(
+        TypeError,
+      )
     }
     for (const name of ['meta', 'events', 'clock', 'txResult'] as const) {
       const short = name === 'clock' ? new Float64Array(1) : new Int32Array(1)
@@ -44,7 +49,12 @@ describe('Io', () => {
 
   test('answers wrong devices, places and slots with -errno, and goes on working', () => {
     const results = probe('rxtx') as Record<string, unknown>
-    const expected: Record<string, unknown> = { still: 1, detached: [-EBADF, -EBADF], closed: [-EBADF, -EBADF, 'EBADF'], waitClosed: -EBADF }
+    const expected: Record<string, unknown> = {
+      still: 1,
+      detached: [-EBADF, -EBADF],
+      closed: [-EBADF, -EBADF, 'EBADF'],
+      waitClosed: -EBADF,
+    }
     for (const name of Object.keys(results)) expected[name] ??= / device /.test(name) ? -EBADF : -EFAULT
     expect(results).toEqual(expected)
   })
@@ -57,7 +67,8 @@ describe('Io', () => {
   test('a virtio header has 10 to 24 bytes', () => {
     const io = new native.Io(arrays())
     const fd = native.eventfd()
-    for (const size of [-1, 1, 9, 25, 1000]) expect(() => io.attach(fd, DeviceKind.Tap, size, 0, 0)).toThrow(RangeError)
+    for (const size of [-1, 1, 9, 25, 1000])
+      expect(() => io.attach(fd, DeviceKind.Tap, size, 0, 0)).toThrow(RangeError)
     expect(() => io.attach(9999, DeviceKind.Tap, 0, 0, 0)).toThrow(/EBADF/)
     io.close()
     native.close(fd)
@@ -123,7 +134,11 @@ describe('failures', () => {
       [() => native.readLink('/nonexistent', 'lo'), 'ENOENT', /^cannot open network namespace \/nonexistent/],
       [() => native.openPacket({ name: 'tl-none' }), 'ENODEV', /^no device tl-none/],
       [() => native.changeLink('', 'tl-none', { mtu: 1400 }), 'ENODEV', /tl-none/],
-      [() => native.openTap({ netns: '/etc/passwd', name: 'tlx' }), 'EINVAL', /cannot enter network namespace/],
+      [
+        () => native.openTap({ netns: '/etc/passwd', name: 'tlx' }),
+        'EINVAL',
+        /cannot enter network namespace/,
+      ],
     ]
     for (const [call, code, sentence] of calls) {
       try {
@@ -159,8 +174,13 @@ describe('threads', () => {
   test('several load the addon, wait, and are ended all at once', async () => {
     const before = readdirSync('/proc/self/fd').length
     for (let round = 0; round < 3; round++) {
-      const workers = Array.from({ length: 6 }, () => new Worker(source, { eval: true, workerData: packageRoot }))
-      const wakes = await Promise.all(workers.map((w) => new Promise<number>((yes, no) => w.once('message', yes).once('error', no))))
+      const workers = Array.from(
+        { length: 6 },
+        () => new Worker(source, { eval: true, workerData: packageRoot }),
+      )
+      const wakes = await Promise.all(
+        workers.map((w) => new Promise<number>((yes, no) => w.once('message', yes).once('error', no))),
+      )
       await Promise.all(workers.map((w) => w.terminate()))
       for (const fd of wakes) native.close(fd)
     }
@@ -180,9 +200,14 @@ describe.skipIf(lacking)(`namespaces${lacking ? ` (${lacking})` : ''}`, () => {
   })
   afterAll(() => lab.close())
 
-  test('a device is made there, described, changed, and the thread stays here', () => {
+  test('a device is made there, described, changed, and the thread stays here', async () => {
     const before = own()
-    const tap = native.openTap({ netns: there, name: 'tln0', offloads: Offload.Csum | Offload.Tso4 | Offload.Tso6, queues: 2 })
+    const tap = native.openTap({
+      netns: there,
+      name: 'tln0',
+      offloads: Offload.Csum | Offload.Tso4 | Offload.Tso6,
+      queues: 2,
+    })
     expect(tap.name).toBe('tln0')
     expect(tap.fds.length).toBe(2)
     expect(tap.offloads).toBe(Offload.Csum | Offload.Tso4 | Offload.Tso6)
@@ -193,7 +218,8 @@ describe.skipIf(lacking)(`namespaces${lacking ? ` (${lacking})` : ''}`, () => {
     expect([...link.mac!]).toEqual([2, 0, 0, 0, 0, 9])
     expect([link.mtu, link.up]).toEqual([9000, true])
     native.setCarrier(tap.fds[0], false)
-    expect(native.readLink(there, 'tln0')?.carrier).toBe(false)
+    // The kernel's link watch tells it a moment later.
+    await expect.poll(() => native.readLink(there, 'tln0')?.carrier, { timeout: 5000 }).toBe(false)
     for (const fd of tap.fds) native.close(fd)
     expect(native.readLink(there, 'tln0')).toBe(null)
     expect(own()).toBe(before)

@@ -50,10 +50,28 @@ const probes = {
     writeSync(fd, 'something')
     const big = 0x7fffffff
     const results = {}
-    for (const [from, max] of [[-1, 1], [0, 5], [4, 1], [0, -1], [big, 1], [1, big], [big, big], [3, 2]]) {
+    for (const [from, max] of [
+      [-1, 1],
+      [0, 5],
+      [4, 1],
+      [0, -1],
+      [big, 1],
+      [1, big],
+      [big, big],
+      [3, 2],
+    ]) {
       results[`rx ${from} ${max}`] = io.rx(device, from, max, 1000)
     }
-    for (const [at, count] of [[-1, 1], [0, 9], [16, 1], [0, -1], [big - 15, 8], [0, big], [big, big], [1, 8]]) {
+    for (const [at, count] of [
+      [-1, 1],
+      [0, 9],
+      [16, 1],
+      [0, -1],
+      [big - 15, 8],
+      [0, big],
+      [big, big],
+      [1, 8],
+    ]) {
       results[`tx ${at} ${count}`] = io.tx(device, at, count)
     }
     for (const device of [-1, 1, 4096, big, undefined]) {
@@ -71,7 +89,11 @@ const probes = {
     io.detach(device)
     results.detached = [io.rx(device, 0, 1, 1000), io.tx(device, 0, 0)]
     io.close()
-    results.closed = [io.rx(device, 0, 1, 1000), io.tx(device, 0, 0), outcome(() => io.attach(fd, 0, 0, 0, 1)).code]
+    results.closed = [
+      io.rx(device, 0, 1, 1000),
+      io.tx(device, 0, 0),
+      outcome(() => io.attach(fd, 0, 0, 0, 1)).code,
+    ]
     results.waitClosed = io.wait(0, 0)
     closeSync(fd)
     return results
@@ -85,14 +107,24 @@ const probes = {
     // [head, len, flags, gsoType, gsoSize, hdrLen, csumStart, csumOffset, strip]
     const big = 0x7fffffff
     for (const values of [
-      [192, big, 0, 0, 0, 0, 0, 0, 0], [big, 60, 0, 0, 0, 0, 0, 0, 0], [-1, 60, 0, 0, 0, 0, 0, 0, 0],
-      [192, -5, 0, 0, 0, 0, 0, 0, 0], [0, 60, 0, 0, 0, 0, 0, 0, 0], [192, 60, 1, 0, 0, 0, big, big, 0],
-      [192, 60, 1, 0, 0, 0, -1, -1, 0], [192, 60, 1, 1, 1, 0, 34, 16, 0], [192, 60, 1, 99, 5, 0, 34, 16, 0],
-      [192, 60, 0, 0, 0, 0, 0, 0, big], [192, 60, 0, 0, 0, 0, 0, 0, -4], [192, 13, 0, 0, 0, 0, 0, 0, 4],
+      [192, big, 0, 0, 0, 0, 0, 0, 0],
+      [big, 60, 0, 0, 0, 0, 0, 0, 0],
+      [-1, 60, 0, 0, 0, 0, 0, 0, 0],
+      [192, -5, 0, 0, 0, 0, 0, 0, 0],
+      [0, 60, 0, 0, 0, 0, 0, 0, 0],
+      [192, 60, 1, 0, 0, 0, big, big, 0],
+      [192, 60, 1, 0, 0, 0, -1, -1, 0],
+      [192, 60, 1, 1, 1, 0, 34, 16, 0],
+      [192, 60, 1, 99, 5, 0, 34, 16, 0],
+      [192, 60, 0, 0, 0, 0, 0, 0, big],
+      [192, 60, 0, 0, 0, 0, 0, 0, -4],
+      [192, 13, 0, 0, 0, 0, 0, 0, 4],
       [192, 60, 1, 1, -1, 0, 34, 16, 0],
     ]) {
       const words = [0, 1, 3, 4, 5, 6, 7, 8, 9]
-      words.forEach((word, i) => (a.meta[word] = values[i]))
+      words.forEach((word, i) => {
+        a.meta[word] = values[i]
+      })
       a.txq[0] = 0
       a.txq[1] = 0x8100000a | 0
       const sent = io.tx(device, 0, 1)
@@ -124,7 +156,12 @@ const probes = {
   },
   close() {
     const results = {}
-    for (const [name, value] of [['nothing', undefined], ['NaN', Number.NaN], ['a string', 'x'], ['-1', -1]]) {
+    for (const [name, value] of [
+      ['nothing', undefined],
+      ['NaN', Number.NaN],
+      ['a string', 'x'],
+      ['-1', -1],
+    ]) {
       results[name] = outcome(() => native.close(value)) !== 'returned' ? 'threw' : 'returned'
       try {
         fstatSync(0)

@@ -10,7 +10,9 @@ afterAll(async () => {
   await lab.close()
 })
 
-const tap = (netns: string, host: number) => ({ tap: { name: 'eth0', netns, addresses: [`10.9.0.${host}/24`] } })
+const tap = (netns: string, host: number) => ({
+  tap: { name: 'eth0', netns, addresses: [`10.9.0.${host}/24`] },
+})
 async function open(ports: Record<string, object>): Promise<Fabric> {
   const fabric = await openFabric({ switches: { lan: { ports } } })
   fabrics.push(fabric)

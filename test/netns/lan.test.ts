@@ -18,7 +18,8 @@ async function lan(ports: Record<string, object>, more: object = {}): Promise<Fa
 const tap = (netns: string, host: number, more: object = {}) => ({
   tap: { name: 'eth0', netns, addresses: [`10.9.0.${host}/24`], ...more },
 })
-const dual = (netns: string, host: number) => tap(netns, host, { addresses: [`10.9.0.${host}/24`, `fd09::${host}/64`] })
+const dual = (netns: string, host: number) =>
+  tap(netns, host, { addresses: [`10.9.0.${host}/24`, `fd09::${host}/64`] })
 
 describe.skipIf(lacking)(`three namespaces on one switch${lacking ? ` (skipped: ${lacking})` : ''}`, () => {
   it('talk over IPv4 and IPv6, and are learned where they are', async () => {
@@ -38,7 +39,19 @@ describe.skipIf(lacking)(`three namespaces on one switch${lacking ? ` (skipped: 
     const spaces = lab.spaces(4)
     await lan(Object.fromEntries(spaces.map((s, i) => [`p${i}`, tap(s, i + 1)])))
     for (const s of spaces) lab.run(s, 'sysctl', '-qw', 'net.ipv4.icmp_echo_ignore_broadcasts=0')
-    const { stdout } = await lab.in(spaces[0], 'ping', '-n', '-b', '-c', '2', '-i', '0.3', '-W', '1', '10.9.0.255')
+    const { stdout } = await lab.in(
+      spaces[0],
+      'ping',
+      '-n',
+      '-b',
+      '-c',
+      '2',
+      '-i',
+      '0.3',
+      '-W',
+      '1',
+      '10.9.0.255',
+    )
     for (const host of [2, 3, 4]) expect(stdout).toContain(`from 10.9.0.${host}`)
   })
 
@@ -87,7 +100,9 @@ describe.skipIf(lacking)(`three namespaces on one switch${lacking ? ` (skipped: 
   it('64 of them, each reached from the first', { timeout: 60_000 }, async () => {
     const spaces = lab.spaces(64)
     const fabric = await lan(Object.fromEntries(spaces.map((s, i) => [`p${i}`, tap(s, i + 1)])))
-    const answers = await Promise.all(spaces.slice(1).map((_, i) => lab.ping(spaces[0], `10.9.0.${i + 2}`, 1)))
+    const answers = await Promise.all(
+      spaces.slice(1).map((_, i) => lab.ping(spaces[0], `10.9.0.${i + 2}`, 1)),
+    )
     expect(answers.filter((n) => n === 1)).toHaveLength(63)
     expect(fabric.fdb()).toHaveLength(64)
   })

@@ -35,7 +35,9 @@ describe.skipIf(missing)(`TCP with every mix of offloads${missing ? ` (skipped: 
         const tap = (netns: string, host: number, offload: unknown) => ({
           tap: { name: 'eth0', netns, addresses: [`10.9.0.${host}/24`, `fd09::${host}/64`], offload },
         })
-        const fabric = await openFabric({ switches: { lan: { ports: { one: tap(one, 1, a), two: tap(two, 2, b) } } } })
+        const fabric = await openFabric({
+          switches: { lan: { ports: { one: tap(one, 1, a), two: tap(two, 2, b) } } },
+        })
         fabrics.push(fabric)
         expect(await transfer(one, two, '10.9.0.2')).toBeGreaterThanOrEqual(8 << 20)
         expect(await transfer(two, one, '10.9.0.1')).toBeGreaterThanOrEqual(8 << 20)

@@ -6,13 +6,14 @@
  *     lab.out('db')                                     what came out of db since the last look
  *     lab.seconds(300)                                  time passes
  */
-import { DROPS } from '../../src/packet/drop.ts'
-import { Counter } from '../../src/packet/counters.ts'
-import { Clock } from '../../src/packet/layout.ts'
-import { planeMemory } from '../../src/packet/memory.ts'
+
 import type { PortSettings, SwitchSettings } from '../../src/engine/command.ts'
 import { Engine } from '../../src/engine/engine.ts'
-import { Entry, Fdb } from '../../src/switch/fdb.ts'
+import { Counter } from '../../src/packet/counters.ts'
+import { DROPS } from '../../src/packet/drop.ts'
+import { Clock } from '../../src/packet/layout.ts'
+import { planeMemory } from '../../src/packet/memory.ts'
+import { Entry, type Fdb } from '../../src/switch/fdb.ts'
 import type { Switch } from '../../src/switch/switch.ts'
 import { HashTable } from '../../src/table/hash.ts'
 import { macOf } from './frames.ts'
@@ -118,7 +119,7 @@ export class Fabric {
   /** One breath. True if there was traffic. */
   breathe(): boolean {
     this.engine.memory.clock[Clock.MonotonicMs] = this.nowMs
-    return this.engine.service(this.nowMs)
+    return this.engine.service(this.nowMs) > 0
   }
 
   /** Breathes until nothing moves. */

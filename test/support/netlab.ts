@@ -41,7 +41,14 @@ export class NetLab {
     execFileSync('ip', ['netns', 'add', full], { stdio: 'pipe' })
     this.namespaces.push(full)
     if (!options.ipv6) {
-      this.run(full, 'sysctl', '-q', '-w', 'net.ipv6.conf.all.disable_ipv6=1', 'net.ipv6.conf.default.disable_ipv6=1')
+      this.run(
+        full,
+        'sysctl',
+        '-q',
+        '-w',
+        'net.ipv6.conf.all.disable_ipv6=1',
+        'net.ipv6.conf.default.disable_ipv6=1',
+      )
     }
     this.ip(full, 'link set lo up')
     return full
@@ -59,12 +66,17 @@ export class NetLab {
 
   /** A command in a namespace; its output. Throws when it fails. */
   run(namespace: string, ...command: string[]): string {
-    return execFileSync('nsenter', [`--net=${this.path(namespace)}`, ...command], { encoding: 'utf8', stdio: 'pipe' })
+    return execFileSync('nsenter', [`--net=${this.path(namespace)}`, ...command], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    })
   }
 
   /** True when the command ends with 0. */
   ok(namespace: string, ...command: string[]): boolean {
-    return spawnSync('nsenter', [`--net=${this.path(namespace)}`, ...command], { stdio: 'ignore' }).status === 0
+    return (
+      spawnSync('nsenter', [`--net=${this.path(namespace)}`, ...command], { stdio: 'ignore' }).status === 0
+    )
   }
 
   /** A command that goes on; stopped by `close` at the latest. */

@@ -65,7 +65,8 @@ export class OracleSwitch {
     for (const kind of ['unknown', 'multicast', 'broadcast'] as Kind[]) {
       if (rateOf(settings, kind) !== rateOf(before, kind)) this.buckets.delete(`${name} ${kind}`)
     }
-    for (const [key, station] of this.stations) if (station.port === name && station.pinned) this.stations.delete(key)
+    for (const [key, station] of this.stations)
+      if (station.port === name && station.pinned) this.stations.delete(key)
     for (const [address, vid] of settings.statics) {
       this.stations.set(`${vid} ${mac(address)}`, { port: name, seenS: 0, pinned: 'static' })
     }
@@ -100,13 +101,18 @@ export class OracleSwitch {
     if (link && !(this.reservedOpen & (1 << Number.parseInt(link[1], 16)))) return this.drop(name, 'reserved')
     const vlan = this.classify(name, frame)
     if (typeof vlan === 'string') return this.drop(name, vlan)
-    const bytes = vlan.hasTag ? new Uint8Array([...frame.subarray(0, MACS), ...frame.subarray(MACS + 4)]) : frame
+    const bytes = vlan.hasTag
+      ? new Uint8Array([...frame.subarray(0, MACS), ...frame.subarray(MACS + 4)])
+      : frame
     const { vid, priority } = vlan
     const longest = longestOf(packet) - (vlan.hasTag ? 4 : 0)
     return { source, destination, isGroup: frame[0] % 2 === 1, vid, priority, bytes, longest }
   }
 
-  private classify(name: string, frame: Uint8Array): { vid: number; priority: number; hasTag: boolean } | string {
+  private classify(
+    name: string,
+    frame: Uint8Array,
+  ): { vid: number; priority: number; hasTag: boolean } | string {
     const { vlan } = this.ports.get(name)!
     if (vlan.mode === 'unaware') return { vid: 0, priority: 0, hasTag: false }
     const word = (at: number): number => frame[at] * 256 + frame[at + 1]
@@ -167,7 +173,11 @@ export class OracleSwitch {
     if (!station && !this.admitsStorm(name, kind, nowMs)) return void this.drop(name, `storm-${kind}`)
     let taken = 0
     for (const [outName, out] of this.ports) {
-      const wanted = { unknown: out.floodUnknown, multicast: out.floodMulticast, broadcast: out.floodBroadcast }
+      const wanted = {
+        unknown: out.floodUnknown,
+        multicast: out.floodMulticast,
+        broadcast: out.floodBroadcast,
+      }
       if (station ? station.port !== outName : !wanted[kind]) continue
       if (outName === name && !settings.hairpin) continue
       const tag = this.tagOn(out, relayed)
@@ -216,7 +226,11 @@ export class OracleSwitch {
 }
 
 function rateOf(settings: PortSettings, kind: Kind): number {
-  return { unknown: settings.stormUnknown, multicast: settings.stormMulticast, broadcast: settings.stormBroadcast }[kind]
+  return {
+    unknown: settings.stormUnknown,
+    multicast: settings.stormMulticast,
+    broadcast: settings.stormBroadcast,
+  }[kind]
 }
 
 /** Bytes of the longest frame on the wire: of a super-frame that is a segment. */

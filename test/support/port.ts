@@ -4,7 +4,7 @@
  * it: it also sets any metadata, right or wrong, as a device with offloads could hand it over.
  */
 import type { Batch } from '../../src/packet/batch.ts'
-import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
+import { COUNTER_WORDS, type Counter } from '../../src/packet/counters.ts'
 import { BATCH, Flag, META_SHIFT, Meta } from '../../src/packet/layout.ts'
 import type { Pool } from '../../src/packet/pool.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from '../../src/port/port.ts'

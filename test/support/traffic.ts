@@ -18,7 +18,18 @@ const vlan: fc.Arbitrary<PortVlan> = fc.oneof(
     allowed: fc.uniqueArray(vid, { maxLength: 4 }),
     native: fc.option(vid, { nil: undefined }),
     tpid,
-    translate: fc.constantFrom<[number, number][] | undefined>(undefined, [[11, 1]], [[11, 1], [12, 2]], [[1, 2], [2, 1]]),
+    translate: fc.constantFrom<[number, number][] | undefined>(
+      undefined,
+      [[11, 1]],
+      [
+        [11, 1],
+        [12, 2],
+      ],
+      [
+        [1, 2],
+        [2, 1],
+      ],
+    ),
   }),
 )
 
@@ -87,7 +98,9 @@ const ordinary: fc.Arbitrary<Injected> = fc
 
 const superFrame: fc.Arbitrary<Injected> = fc
   .record({ dst: destination, src: source, tags: fc.array(tag, { maxLength: 1 }), tcp: fc.boolean() })
-  .chain((parts) => fc.record({ parts: fc.constant(parts), gsoSize: fc.constantFrom(20, 1448, 1460, 1464, 1480, 9000) }))
+  .chain((parts) =>
+    fc.record({ parts: fc.constant(parts), gsoSize: fc.constantFrom(20, 1448, 1460, 1464, 1480, 9000) }),
+  )
   .map(({ parts, gsoSize }) => {
     const bytes = frame({ ...parts, type: 0x0800, size: 20_000 })
     const l3 = 14 + 4 * parts.tags.length

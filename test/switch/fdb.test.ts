@@ -44,7 +44,8 @@ function countsAgree(fdb: Fdb): void {
   const real = census(fdb)
   let sum = 0
   for (let port = 0; port < MAX_PORTS; port++) {
-    if (fdb.perPort[port] !== (real.get(port) ?? 0)) expect([port, fdb.perPort[port]]).toEqual([port, real.get(port)])
+    if (fdb.perPort[port] !== (real.get(port) ?? 0))
+      expect([port, fdb.perPort[port]]).toEqual([port, real.get(port)])
     sum += fdb.perPort[port]
   }
   expect(sum).toBe(fdb.table.size)
@@ -104,7 +105,11 @@ describe('moving', () => {
     lab.fdb.learn(7, VLAN, 3, 0)
     expect(lab.fdb.learn(7, VLAN, 4, 1)).toBe(Learned.Moved)
     expect(portOf(lab.fdb, 7, 1)).toBe(4)
-    expect([count(lab, 4, Counter.Moved), count(lab, 3, Counter.Moved), count(lab, 4, Counter.Learned)]).toEqual([1, 0, 0])
+    expect([
+      count(lab, 4, Counter.Moved),
+      count(lab, 3, Counter.Moved),
+      count(lab, 4, Counter.Learned),
+    ]).toEqual([1, 0, 0])
     countsAgree(lab.fdb)
   })
 
@@ -200,7 +205,8 @@ describe('limits', () => {
 
   test('a port that sends ten thousand source addresses pushes out its own, not the others', () => {
     const lab = labOf(1024)
-    for (let port = 1; port < 8; port++) for (let i = 0; i < 100; i++) lab.fdb.learn(port * 1000 + i, VLAN, port, 0)
+    for (let port = 1; port < 8; port++)
+      for (let i = 0; i < 100; i++) lab.fdb.learn(port * 1000 + i, VLAN, port, 0)
     for (let i = 0; i < 10_000; i++) lab.fdb.learn(1_000_000 + i, VLAN, 9, 1)
     for (let port = 1; port < 8; port++) {
       for (let i = 0; i < 100; i++) expect(portOf(lab.fdb, port * 1000 + i, 1)).toBe(port)
@@ -214,21 +220,27 @@ describe('limits', () => {
   test('no flood takes an address from a port that keeps to its equal share', () => {
     const flood = fc.array(fc.tuple(fc.nat(5), fc.nat(400)), { minLength: 100, maxLength: 600 })
     fc.assert(
-      fc.property(fc.integer(), fc.integer({ min: 2, max: 6 }), fc.nat(5), flood, (seed, k, noisy, frames) => {
-        const { fdb } = labOf(64, 300, seed)
-        const share = Math.floor(64 / k)
-        const honest = (p: number): boolean => p !== noisy % k
-        for (let p = 0; p < k; p++) {
-          if (honest(p)) for (let i = 0; i < share; i++) fdb.learn(p * 1000 + i, VLAN, p, 0)
-        }
-        frames.forEach(([, n]) => fdb.learn(100_000 + n, VLAN, noisy % k, 1))
-        for (let i = 0; i < 200; i++) fdb.learn(200_000 + i, VLAN, noisy % k, 1)
-        for (let p = 0; p < k; p++) {
-          if (honest(p)) for (let i = 0; i < share; i++) expect(portOf(fdb, p * 1000 + i, 1)).toBe(p)
-        }
-        expect(fdb.table.size).toBeLessThanOrEqual(64)
-        countsAgree(fdb)
-      }),
+      fc.property(
+        fc.integer(),
+        fc.integer({ min: 2, max: 6 }),
+        fc.nat(5),
+        flood,
+        (seed, k, noisy, frames) => {
+          const { fdb } = labOf(64, 300, seed)
+          const share = Math.floor(64 / k)
+          const honest = (p: number): boolean => p !== noisy % k
+          for (let p = 0; p < k; p++) {
+            if (honest(p)) for (let i = 0; i < share; i++) fdb.learn(p * 1000 + i, VLAN, p, 0)
+          }
+          for (const [, n] of frames) fdb.learn(100_000 + n, VLAN, noisy % k, 1)
+          for (let i = 0; i < 200; i++) fdb.learn(200_000 + i, VLAN, noisy % k, 1)
+          for (let p = 0; p < k; p++) {
+            if (honest(p)) for (let i = 0; i < share; i++) expect(portOf(fdb, p * 1000 + i, 1)).toBe(p)
+          }
+          expect(fdb.table.size).toBeLessThanOrEqual(64)
+          countsAgree(fdb)
+        },
+      ),
     )
   })
 

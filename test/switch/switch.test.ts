@@ -3,7 +3,17 @@ import { describe, expect, test } from 'vitest'
 import { Counter } from '../../src/packet/counters.ts'
 import { Flag, Gso } from '../../src/packet/layout.ts'
 import { type Fabric, type FabricOptions, fabricOf } from '../support/fabric.ts'
-import { BROADCAST, frame, group, mac, numberIn, numbered, random, reserved, station } from '../support/frames.ts'
+import {
+  BROADCAST,
+  frame,
+  group,
+  mac,
+  numbered,
+  numberIn,
+  random,
+  reserved,
+  station,
+} from '../support/frames.ts'
 
 const [A, B, C] = [1, 2, 3]
 const three = (options: FabricOptions = {}): Fabric => fabricOf({ left: {}, middle: {}, right: {} }, options)
@@ -244,8 +254,16 @@ describe('flags of a port', () => {
   })
 
   test('a locked port lets only its static addresses in', () => {
-    const lab = fabricOf({ left: { locked: true, statics: [[station(A), 0]] }, right: { statics: [[station(C), 0]] } })
-    lab.send('left', frame({ src: A, dst: BROADCAST }), frame({ src: B, dst: BROADCAST }), frame({ src: C, dst: BROADCAST }))
+    const lab = fabricOf({
+      left: { locked: true, statics: [[station(A), 0]] },
+      right: { statics: [[station(C), 0]] },
+    })
+    lab.send(
+      'left',
+      frame({ src: A, dst: BROADCAST }),
+      frame({ src: B, dst: BROADCAST }),
+      frame({ src: C, dst: BROADCAST }),
+    )
     expect(lab.went()).toEqual({ right: 1 })
     expect(lab.drops('left')).toEqual({ locked: 2 })
     lab.set('left', {})
@@ -361,7 +379,12 @@ describe('sizes', () => {
 
   test('frames with an 802.2 length instead of a type pass', () => {
     const lab = three()
-    const stp = frame({ src: A, dst: group(1), type: 38, payload: Uint8Array.from([0x42, 0x42, 3, ...new Array(43).fill(0)]) })
+    const stp = frame({
+      src: A,
+      dst: group(1),
+      type: 38,
+      payload: Uint8Array.from([0x42, 0x42, 3, ...new Array(43).fill(0)]),
+    })
     lab.send('left', stp)
     expect(lab.out('right')).toEqual([stp])
   })
@@ -416,7 +439,9 @@ describe('sizes', () => {
 describe('batches', () => {
   test.each([1, 2, 63, 64, 65, 256, 257])('%i frames queued at once all arrive, in order', (n) => {
     const lab = three()
-    const frames = Array.from({ length: n }, (_, i) => frame({ src: A, dst: BROADCAST, payload: numbered(i) }))
+    const frames = Array.from({ length: n }, (_, i) =>
+      frame({ src: A, dst: BROADCAST, payload: numbered(i) }),
+    )
     lab.send('left', ...frames)
     const expected = Array.from({ length: n }, (_, i) => i)
     expect(lab.out('middle').map((f) => numberIn(f))).toEqual(expected)

@@ -6,7 +6,12 @@ import { BROADCAST, frame, mac, station, type Tag } from '../support/frames.ts'
 
 const [A, B] = [1, 2]
 const access = (vid: number): PortVlan => ({ mode: 'access', vid })
-const trunk = (allowed: number[], native?: number, tpid?: number): PortVlan => ({ mode: 'trunk', allowed, native, tpid })
+const trunk = (allowed: number[], native?: number, tpid?: number): PortVlan => ({
+  mode: 'trunk',
+  allowed,
+  native,
+  tpid,
+})
 const tunnel = (vid: number): PortVlan => ({ mode: 'tunnel', vid })
 
 const labOf = (vlans: Record<string, PortVlan>): Fabric =>
@@ -33,7 +38,11 @@ describe('coming in', () => {
       expect(classified(access(10), plain)).toEqual(tagged({ vid: 10 }))
     })
     test('takes priority-tagged frames into VLAN 10, priority and drop eligibility kept', () => {
-      for (const [pcp, dei] of [[0, 0], [5, 0], [7, 1]]) {
+      for (const [pcp, dei] of [
+        [0, 0],
+        [5, 0],
+        [7, 1],
+      ]) {
         expect(classified(access(10), tagged({ vid: 0, pcp, dei }))).toEqual(tagged({ vid: 10, pcp, dei }))
       }
     })
@@ -46,7 +55,9 @@ describe('coming in', () => {
   describe('a trunk', () => {
     test('takes untagged and priority-tagged frames into its native VLAN', () => {
       expect(classified(trunk([10, 20], 30), plain)).toEqual(tagged({ vid: 30 }))
-      expect(classified(trunk([10, 20], 30), tagged({ vid: 0, pcp: 6, dei: 1 }))).toEqual(tagged({ vid: 30, pcp: 6, dei: 1 }))
+      expect(classified(trunk([10, 20], 30), tagged({ vid: 0, pcp: 6, dei: 1 }))).toEqual(
+        tagged({ vid: 30, pcp: 6, dei: 1 }),
+      )
     })
     test('refuses them without a native VLAN', () => {
       expect(classified(trunk([10, 20]), plain)).toBe('untagged-refused')
@@ -61,7 +72,8 @@ describe('coming in', () => {
       }
     })
     test('refuses every other VLAN', () => {
-      for (const vid of [1, 9, 11, 4094]) expect(classified(trunk([10, 20]), tagged({ vid }))).toBe('vlan-ingress')
+      for (const vid of [1, 9, 11, 4094])
+        expect(classified(trunk([10, 20]), tagged({ vid }))).toBe('vlan-ingress')
     })
     test('takes the lowest and the highest VLAN', () => {
       expect(classified(trunk([1, 4094]), tagged({ vid: 1 }))).toEqual(tagged({ vid: 1 }))
@@ -79,7 +91,9 @@ describe('coming in', () => {
     for (const length of [14, 15, 16, 17]) {
       expect(classified(trunk([10], 20), tagged({ vid: 10 }).slice(0, length))).toBe('runt')
     }
-    expect(classified(trunk([10]), tagged({ vid: 10 }).slice(0, 18))).toEqual(tagged({ vid: 10 }).slice(0, 18))
+    expect(classified(trunk([10]), tagged({ vid: 10 }).slice(0, 18))).toEqual(
+      tagged({ vid: 10 }).slice(0, 18),
+    )
   })
 
   test('a tag of another kind than the port reads is payload', () => {
@@ -102,7 +116,13 @@ describe('a tunnel (802.1ad customer port) of VLAN 100', () => {
   test('pushes a service tag in front of whatever comes, and pops it at the far end', () => {
     const lab = labOf({ customer: tunnel(100), provider })
     const far = labOf({ provider, customer: tunnel(100) })
-    const all = [plain, tagged({ vid: 7 }), tagged({ vid: 4095 }), tagged({ vid: 0, pcp: 1 }), tagged({ vid: 7 }, { vid: 8 })]
+    const all = [
+      plain,
+      tagged({ vid: 7 }),
+      tagged({ vid: 4095 }),
+      tagged({ vid: 0, pcp: 1 }),
+      tagged({ vid: 7 }, { vid: 8 }),
+    ]
     for (const sent of all) {
       lab.send('customer', sent)
       const [carried] = lab.out('provider')
@@ -133,14 +153,22 @@ describe('a tunnel (802.1ad customer port) of VLAN 100', () => {
     const lab = labOf({ one: tunnel(100), two: tunnel(200), provider: trunk([100, 200], undefined, 0x88a8) })
     lab.send('one', tagged({ vid: 7 }))
     lab.send('two', tagged({ vid: 7 }))
-    expect(lab.addresses().map((row) => [row.vid, row.port])).toEqual([[100, 'one'], [200, 'two']])
+    expect(lab.addresses().map((row) => [row.vid, row.port])).toEqual([
+      [100, 'one'],
+      [200, 'two'],
+    ])
   })
 })
 
 describe('an unaware switch', () => {
   test('carries every frame as it is: untagged, tagged, 4095, cut short, service tags', () => {
     const lab = fabricOf({ one: {}, two: {} })
-    const all = [plain, tagged({ vid: 10 }), tagged({ vid: 4095 }), tagged({ tpid: 0x88a8, vid: 5 }, { vid: 6 })]
+    const all = [
+      plain,
+      tagged({ vid: 10 }),
+      tagged({ vid: 4095 }),
+      tagged({ tpid: 0x88a8, vid: 5 }, { vid: 6 }),
+    ]
     all.push(tagged({ vid: 10 }).slice(0, 15))
     for (const sent of all) {
       lab.send('one', sent)
@@ -223,11 +251,22 @@ describe('going out', () => {
 })
 
 describe('translation', () => {
-  const translating: PortVlan = { mode: 'trunk', allowed: [10, 20, 30], translate: [[100, 10], [200, 20]] }
+  const translating: PortVlan = {
+    mode: 'trunk',
+    allowed: [10, 20, 30],
+    translate: [
+      [100, 10],
+      [200, 20],
+    ],
+  }
 
   test('a number on the wire becomes another inside, and back on the way out', () => {
     const lab = labOf({ t: translating, plain: trunk([10, 20, 30]) })
-    for (const [wire, inside] of [[100, 10], [200, 20], [30, 30]]) {
+    for (const [wire, inside] of [
+      [100, 10],
+      [200, 20],
+      [30, 30],
+    ]) {
       lab.send('t', tagged({ vid: wire, pcp: 6, dei: 1 }))
       expect(lab.out('plain')).toEqual([tagged({ vid: inside, pcp: 6, dei: 1 })])
       lab.send('plain', tagged({ vid: inside, pcp: 6, dei: 1 }))
@@ -236,7 +275,17 @@ describe('translation', () => {
   })
 
   test('two numbers can change places', () => {
-    const lab = labOf({ t: { mode: 'trunk', allowed: [10, 20], translate: [[10, 20], [20, 10]] }, plain: trunk([10, 20]) })
+    const lab = labOf({
+      t: {
+        mode: 'trunk',
+        allowed: [10, 20],
+        translate: [
+          [10, 20],
+          [20, 10],
+        ],
+      },
+      plain: trunk([10, 20]),
+    })
     lab.send('t', tagged({ vid: 10 }))
     lab.send('t', tagged({ vid: 20 }))
     expect(lab.out('plain')).toEqual([tagged({ vid: 20 }), tagged({ vid: 10 })])
@@ -249,7 +298,10 @@ describe('translation', () => {
   })
 
   test('a translation onto the native VLAN still leaves it untagged', () => {
-    const lab = labOf({ t: { mode: 'trunk', allowed: [], native: 10, translate: [[100, 10]] }, a: access(10) })
+    const lab = labOf({
+      t: { mode: 'trunk', allowed: [], native: 10, translate: [[100, 10]] },
+      a: access(10),
+    })
     lab.send('t', tagged({ vid: 100 }))
     expect(lab.out('a')).toEqual([plain])
     lab.send('a', plain)

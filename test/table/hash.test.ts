@@ -18,7 +18,10 @@ function contents(table: HashTable): Map<string, string> {
   return all
 }
 
-function compare(table: HashTable, steps: [op: number, key: [number, number], v0: number, v1: number][]): void {
+function compare(
+  table: HashTable,
+  steps: [op: number, key: [number, number], v0: number, v1: number][],
+): void {
   const oracle = new Map<string, string>()
   for (const [op, [k0, k1], v0, v1] of steps) {
     const name = `${k0},${k1}`
@@ -42,10 +45,15 @@ const value = fc.integer()
 
 describe('against a Map', () => {
   test('any keys', () => {
-    const key = fc.tuple(fc.integer(), fc.integer().filter((k) => k !== 0))
+    const key = fc.tuple(
+      fc.integer(),
+      fc.integer().filter((k) => k !== 0),
+    )
     const step = fc.tuple(fc.nat(3), key, value, value)
     fc.assert(
-      fc.property(fc.integer(), fc.array(step, { maxLength: 100 }), (seed, steps) => compare(tableOf(32, seed), steps)),
+      fc.property(fc.integer(), fc.array(step, { maxLength: 100 }), (seed, steps) =>
+        compare(tableOf(32, seed), steps),
+      ),
     )
   })
 
@@ -53,7 +61,9 @@ describe('against a Map', () => {
     const key = fc.tuple(fc.nat(5), fc.integer({ min: 1, max: 3 }))
     const step = fc.tuple(fc.nat(3), key, value, value)
     fc.assert(
-      fc.property(fc.integer(), fc.array(step, { maxLength: 200 }), (seed, steps) => compare(tableOf(8, seed), steps)),
+      fc.property(fc.integer(), fc.array(step, { maxLength: 200 }), (seed, steps) =>
+        compare(tableOf(8, seed), steps),
+      ),
       { numRuns: 300 },
     )
   })

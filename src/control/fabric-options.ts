@@ -1,0 +1,26 @@
+/** What a fabric is opened with, and what it tells while it runs. */
+
+/** Pino's, or anything like it. */
+export interface Log {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+export const silent: Log = { info() {}, warn() {}, error() {} }
+
+export interface FabricOptions {
+  log?: Log
+  /** Shown by `status`. */
+  configFile?: string
+  /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
+  poolSlots?: number
+}
+
+export interface FabricEvents {
+  /** A port's device is gone or down. */
+  'port-down': [{ switch: string; port: string; errno: number; reason: string }]
+  'port-up': [{ switch: string; port: string }]
+  'worker-restarted': [{ error: Error }]
+  /** The worker died too often; nothing is forwarded any more. */
+  failed: [Error]
+}
