@@ -146,7 +146,7 @@ Napi::Value js_layout(const Napi::CallbackInfo& info) {
   PUT(kSlotSize); PUT(kHeadroom); PUT(kMaxVnetHeader); PUT(kMetaWords);
   PUT(kHead); PUT(kLen); PUT(kPort); PUT(kFlags); PUT(kGsoType); PUT(kGsoSize); PUT(kHdrLen);
   PUT(kCsumStart); PUT(kCsumOffset); PUT(kStrip); PUT(kTci);
-  PUT(kCsumPartial); PUT(kCsumVerified); PUT(kGsoEcn); PUT(kTaken); PUT(kNoEthernet);
+  PUT(kCsumPartial); PUT(kCsumVerified); PUT(kGsoEcn); PUT(kTaken); PUT(kNoEthernet); PUT(kLoose);
   PUT(kGsoNone); PUT(kGsoTcp4); PUT(kGsoTcp6); PUT(kGsoUdp);
   PUT(kOffCsum); PUT(kOffTso4); PUT(kOffTso6); PUT(kOffEcn); PUT(kOffUso);
   PUT(kMonotonicMs); PUT(kWallSeconds); PUT(kWallNanos); PUT(kClockWords);

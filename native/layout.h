@@ -40,6 +40,7 @@ enum Flag : int {
   kGsoEcn = 4,       // super-frame with CWR: only the first segment keeps it
   kTaken = 8,        // a port keeps the slot; the batch must not reuse it
   kNoEthernet = 16,  // starts with the IP header (TUN)
+  kLoose = 32,       // belongs to no batch: released when the round is over
 };
 
 // As in <linux/virtio_net.h>.

@@ -6,7 +6,7 @@
 // Does only what is missing, and says what it does. Packages are installed when run as root on a
 // system with apt-get; otherwise it prints the command and stops.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -83,7 +83,8 @@ function npmPackages() {
   const done = join(root, 'node_modules/.package-lock.json')
   if (existsSync(done) && statSync(done).mtimeMs >= newest('package-lock.json')) return
   say('installing npm packages (npm ci)')
-  run('npm', ['ci', '--no-audit', '--no-fund'])
+  // Without scripts: the addon is compiled below, where nothing fits, and no other package needs one.
+  run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'])
 }
 
 function addon() {
@@ -112,6 +113,12 @@ function bundles() {
   })
 }
 
+/** `npx taploom` looks here first; its own way of finding a checkout's command remembers one that was not built. */
+function command() {
+  const link = join(root, 'node_modules/.bin/taploom')
+  if (lstatSync(link, { throwIfNoEntry: false }) === undefined) symlinkSync('../../dist/cli.js', link)
+}
+
 const goal = process.argv[2] ?? 'demo'
 if (!NEEDS[goal]) fail(`no such goal: ${goal}; there are ${Object.keys(NEEDS).join(' and ')}`)
 if (Number(process.versions.node.split('.')[0]) < 20)
@@ -120,3 +127,4 @@ debianPackages(goal)
 npmPackages()
 addon()
 bundles()
+command()

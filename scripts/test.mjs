@@ -76,7 +76,7 @@ const steps = {
     program('native (ASan, UBSan)', 'make', ['-s', '-C', 'native/test', 'test', `OUT=${scratch}/native`]),
   unit: () => vitest('unit', [process.execPath], []),
   fuzz: () =>
-    program('fuzz, 10 million frames', process.execPath, ['test/fuzz/run.mjs', '--frames', '10000000']),
+    program('fuzz, 10 million frames', process.execPath, ['test/fuzz/switch.mjs', '--frames', '10000000']),
   prebuild: () => program('prebuilt binary', process.execPath, ['scripts/prebuild-check.mjs']),
   newer: () =>
     vitest(

@@ -6,6 +6,9 @@
 //   2  TAP and TUN      against a packet socket on the same device; the kernel's own segmentation
 //   3  the end          devices that are down, deleted, or lost with their namespace
 //   4  namespaces       the calling thread stays where it is; failures leave no descriptor behind
+#include "../device.h"
+
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -13,10 +16,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <dirent.h>
 #include <thread>
 
-#include "../device.h"
 #include "../link.h"
 #include "../netns.h"
 #include "rig.h"
@@ -25,7 +26,9 @@ using namespace taploom;
 
 namespace {
 
-bool run(const std::string& command) { return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0; }
+bool run(const std::string& command) {
+  return std::system(("(" + command + ") >/dev/null 2>&1").c_str()) == 0;
+}
 
 // Enters the namespace of the tests once; what is missing for that, or "".
 std::string enter() {
@@ -54,7 +57,7 @@ int descriptors() {
 }
 
 ino_t own_namespace() {
-  struct stat at{};
+  struct stat at {};
   stat("/proc/thread-self/ns/net", &at);
   return at.st_ino;
 }
@@ -104,9 +107,11 @@ class End {
   static constexpr int kSlots = 128;
 
   explicit End(const TapDevice& tap, bool tun = false)
-      : device(device_on(tap.fds[0], tun ? DeviceKind::kTun : DeviceKind::kTap, tap.vnetSize, tap.offloads)), rig_(kSlots) {}
+      : device(device_on(tap.fds[0], tun ? DeviceKind::kTun : DeviceKind::kTap, tap.vnetSize, tap.offloads)),
+        rig_(kSlots) {}
   explicit End(const PacketSocket& socket)
-      : device(device_on(socket.fd, DeviceKind::kPacket, socket.vnetSize, socket.vnetSize ? kAllOffloads : 0)),
+      : device(
+            device_on(socket.fd, DeviceKind::kPacket, socket.vnetSize, socket.vnetSize ? kAllOffloads : 0)),
         rig_(kSlots) {}
   ~End() { close(device.fd); }
   End(const End&) = delete;
@@ -139,7 +144,8 @@ class End {
     return rig_;
   }
 
-  bool send(const Recipe& r, const Bytes& payload, int gsoSize = 0, uint32_t tag = 0, int strip = 0, bool ecn = false) {
+  bool send(const Recipe& r, const Bytes& payload, int gsoSize = 0, uint32_t tag = 0, int strip = 0,
+            bool ecn = false) {
     rig().put(0, r, payload, gsoSize);
     rig_.meta(0, kStrip) = strip;
     if (ecn) rig_.meta(0, kFlags) |= kGsoEcn;
@@ -164,7 +170,8 @@ std::vector<Bytes> frames_of(const std::vector<Got>& all) {
 
 // A veth pair, a packet socket on either side.
 struct Veth {
-  const bool made = run("ip link add tla type veth peer name tlb && ip link set tla up && ip link set tlb up");
+  const bool made =
+      run("ip link add tla type veth peer name tlb && ip link set tla up && ip link set tlb up");
   End a{open_packet("", "tla", true)}, b{open_packet("", "tlb", true)};
   ~Veth() { run("ip link del tla"); }
 };
@@ -249,7 +256,8 @@ void a_tag_beside_the_frame_is_put_back() {
   if (unable()) return;
   Veth veth;
   for (int tci : {0x0000, 0x0001, 0x0fff, 0x1000, 0xe064, 0xffff}) {  // VID 0, CFI and PCP too
-    for (const std::vector<uint16_t>& tags : {std::vector<uint16_t>{0x8100}, {0x88a8}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
+    for (const std::vector<uint16_t>& tags :
+         {std::vector<uint16_t>{0x8100}, {0x88a8}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
       for (L4Sum sum : {L4Sum::kFull, L4Sum::kPartial}) {
         Recipe r = recipe(false, true);
         r.tags = tags;
@@ -260,7 +268,8 @@ void a_tag_beside_the_frame_is_put_back() {
         const std::vector<Got> got = veth.b.receive_frames(1);
         EXPECT(got.size() == 1 && got[0].frame == build(r, payload) && got[0].meta[kHead] == kHeadroom - 4);
         if (sum == L4Sum::kPartial && got.size() == 1)
-          EXPECT(got[0].meta[kCsumStart] == static_cast<int>(r.l4()) && (got[0].meta[kFlags] & kCsumPartial) != 0);
+          EXPECT(got[0].meta[kCsumStart] == static_cast<int>(r.l4()) &&
+                 (got[0].meta[kFlags] & kCsumPartial) != 0);
       }
     }
   }
@@ -279,6 +288,16 @@ void super_frames_cross_a_veth_pair_whole() {
   }
 }
 
+// What others send on the device is not received either: only what comes in.
+void frames_of_other_senders_do_not_come_back() {
+  if (unable()) return;
+  Veth veth;
+  End other(open_packet("", "tla", true));
+  EXPECT(other.send(recipe(false, true), Bytes(60)));
+  EXPECT(veth.b.receive_frames(1).size() == 1);
+  EXPECT(veth.a.receive_frames(0).empty());
+}
+
 // Tags pushed and popped at the gather, with super-frames: what comes out must be what is built.
 void retagged_super_frames_cross_a_veth_pair() {
   if (unable()) return;
@@ -294,7 +313,8 @@ void retagged_super_frames_cross_a_veth_pair() {
       EXPECT(veth.a.send(r, payload, 1400, push ? tag_of(r, 0x8100) : 0, strip));
       const std::vector<Got> got = veth.b.receive_frames(1);
       EXPECT(got.size() == 1 && got[0].frame == build(leaves, payload));
-      if (got.size() == 1) EXPECT(got[0].meta[kGsoSize] == 1400 && got[0].meta[kCsumStart] == static_cast<int>(leaves.l4()));
+      if (got.size() == 1)
+        EXPECT(got[0].meta[kGsoSize] == 1400 && got[0].meta[kCsumStart] == static_cast<int>(leaves.l4()));
     }
   }
 }
@@ -353,7 +373,8 @@ void a_tap_carries_super_frames_both_ways() {
     for (size_t length : {size_t{100}, size_t{3000}, size_t{64000}}) {
       const int gsoSize = length == 100 ? 0 : 1400;
       EXPECT(arrives_whole(tap, kernel, r, length, gsoSize));
-      if (r.tcp || (opened.offloads & kOffUso) || gsoSize == 0) EXPECT(arrives_whole(kernel, tap, r, length, gsoSize));
+      if (r.tcp || (opened.offloads & kOffUso) || gsoSize == 0)
+        EXPECT(arrives_whole(kernel, tap, r, length, gsoSize));
     }
   }
 }
@@ -413,7 +434,8 @@ void a_tun_carries_packets_without_ethernet() {
       EXPECT(kernel.send(r, payload, gsoSize));
       const std::vector<Got> got = tun.receive_frames(1);
       EXPECT(got.size() == 1 && got[0].frame == build(r, payload));
-      if (got.size() == 1) EXPECT((got[0].meta[kFlags] & kNoEthernet) != 0 && got[0].meta[kGsoSize] == gsoSize);
+      if (got.size() == 1)
+        EXPECT((got[0].meta[kFlags] & kNoEthernet) != 0 && got[0].meta[kGsoSize] == gsoSize);
     }
   }
 }
@@ -477,7 +499,8 @@ void a_device_that_is_down_takes_nothing() {
   EXPECT(veth.a.receive_now() == -ENETDOWN);  // told once
   EXPECT(veth.a.receive_now() >= 0);
   sent = other.send(veth.a.device, Rig::Queue(40, {0, 0}));
-  EXPECT(sent.result == 0 && sent.words[kDown] == 40 && sent.accounted() == 40 && sent.words[kErrno] == ENETDOWN);
+  EXPECT(sent.result == 0 && sent.words[kDown] == 40 && sent.accounted() == 40 &&
+         sent.words[kErrno] == ENETDOWN);
   bring_up("tla");
   EXPECT(other.send(veth.a.device, Rig::Queue(40, {0, 0})).all(40));
 }
@@ -567,7 +590,8 @@ void failures_leave_nothing_behind() {
     int err;
     std::function<void()> work;
   };
-  const auto tap = [&](const std::string& name, bool tun, bool exclusive, const std::string& netns = "", int queues = 1) {
+  const auto tap = [&](const std::string& name, bool tun, bool exclusive, const std::string& netns = "",
+                       int queues = 1) {
     return [=] {
       TapOptions options = tap_named(name);
       options.tun = tun;
@@ -683,6 +707,7 @@ std::vector<Test> device_tests() {
       TEST(a_veth_pair_carries_more_than_one_call_takes),
       TEST(a_tag_beside_the_frame_is_put_back),
       TEST(super_frames_cross_a_veth_pair_whole),
+      TEST(frames_of_other_senders_do_not_come_back),
       TEST(retagged_super_frames_cross_a_veth_pair),
       TEST(a_packet_socket_without_header_gets_finished_frames),
       TEST(one_refused_message_stops_no_other),

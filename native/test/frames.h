@@ -167,7 +167,8 @@ inline std::vector<Recipe> all_recipes() {
 }
 
 // What Linux would make of it, by the builder.
-inline std::vector<Bytes> expected_segments(const Recipe& super, const Bytes& payload, size_t gsoSize, bool ecn) {
+inline std::vector<Bytes> expected_segments(const Recipe& super, const Bytes& payload, size_t gsoSize,
+                                            bool ecn) {
   std::vector<Bytes> out;
   size_t sent = 0;
   do {

@@ -37,12 +37,14 @@ void slots_are_filled_in_order() {
       EXPECT(receive(wire.device(kind, vnetSize), rig.memory, 2, 38, 1 << 30) == 35);
       for (int i = 0; i < 35; i++) {
         const int slot = 39 - (2 + i);
-        EXPECT(rig.meta(slot, kHead) == kHeadroom && rig.frame(slot) == numbered(i, static_cast<size_t>(60 + i)));
-        EXPECT(rig.meta(slot, kPort) == 7 && rig.meta(slot, kGsoSize) == 0 && rig.meta(slot, kGsoType) == kGsoNone);
+        EXPECT(rig.meta(slot, kHead) == kHeadroom &&
+               rig.frame(slot) == numbered(i, static_cast<size_t>(60 + i)));
+        EXPECT(rig.meta(slot, kPort) == 7 && rig.meta(slot, kGsoSize) == 0 &&
+               rig.meta(slot, kGsoType) == kGsoNone);
         EXPECT(rig.meta(slot, kFlags) == (kind == DeviceKind::kTun ? kNoEthernet : 0));
         EXPECT(rig.meta(slot, kStrip) == 0 && rig.meta(slot, kTci) == 0);
       }
-      for (int slot : {0, 1, 2, 38, 39}) EXPECT(rig.meta(slot, kHead) == -1);  // not touched
+      for (int slot : {0, 1, 2, 38, 39}) EXPECT(rig.meta(slot, kHead) == -1);         // not touched
       EXPECT(receive(wire.device(kind, vnetSize), rig.memory, 0, 40, 1 << 30) == 0);  // EAGAIN
     }
   }
@@ -70,7 +72,8 @@ void the_budget_is_kept() {
     EXPECT(receive(device, rig.memory, 0, 100, 0) == 0);
     EXPECT(receive(device, rig.memory, 0, 100, -1) == 0);
     EXPECT(receive(device, rig.memory, 0, 100, 1) == block);
-    EXPECT(receive(device, rig.memory, 0, 100, 201) == (block == 1 ? 3 : 32));  // the one that passes it still comes
+    EXPECT(receive(device, rig.memory, 0, 100, 201) ==
+           (block == 1 ? 3 : 32));  // the one that passes it still comes
     EXPECT(receive(device, rig.memory, 0, 100, INT_MAX) == (block == 1 ? 96 : 36));
   }
 }
@@ -108,10 +111,10 @@ void the_virtio_header_is_understood() {
       {{kNeeds, kGsoTcp4 | kEcn, 54, 1448, 34, 16}, kCsumPartial | kGsoEcn, kGsoTcp4, 1448, false},
       {{kNeeds, kGsoTcp6 | kEcn, 74, 1448, 54, 16}, kCsumPartial | kGsoEcn, kGsoTcp6, 1448, false},
       {{0, kGsoTcp4, 54, 1448, 0, 0}, 0, kGsoTcp4, 1448, false},
-      {{0, 3, 54, 1448, 0, 0}, 0, 3, 1448, false},            // UFO: nobody takes it, transmit() refuses it
-      {{0, 0x7f, 54, 1448, 0, 0}, 0, 0x7f, 1448, false},      // unknown
-      {{0, kGsoTcp4, 54, 0, 0, 0}, 0, 0, 0, false},           // no segment size: an ordinary frame
-      {{0, 0, 54, 1448, 0, 0}, 0, 0, 0, false},               // no type: the size means nothing
+      {{0, 3, 54, 1448, 0, 0}, 0, 3, 1448, false},        // UFO: nobody takes it, transmit() refuses it
+      {{0, 0x7f, 54, 1448, 0, 0}, 0, 0x7f, 1448, false},  // unknown
+      {{0, kGsoTcp4, 54, 0, 0, 0}, 0, 0, 0, false},       // no segment size: an ordinary frame
+      {{0, 0, 54, 1448, 0, 0}, 0, 0, 0, false},           // no type: the size means nothing
       {{kNeeds, 0, 0, 0, kLength - 2, 0}, kCsumPartial, 0, 0, false},  // the last two bytes
       {{kNeeds, 0, 0, 0, kLength - 1, 0}, 0, 0, 0, true},
       {{kNeeds, 0, 0, 0, kLength, 0}, 0, 0, 0, true},
@@ -137,7 +140,8 @@ void the_virtio_header_is_understood() {
         EXPECT(rig.meta(0, kGsoType) == c.gsoType && rig.meta(0, kGsoSize) == c.gsoSize);
         if (c.gsoSize != 0) EXPECT(rig.meta(0, kHdrLen) == c.header.hdrLen);
         if ((c.flags & kCsumPartial) == 0) continue;
-        EXPECT(rig.meta(0, kCsumStart) == c.header.csumStart && rig.meta(0, kCsumOffset) == c.header.csumOffset);
+        EXPECT(rig.meta(0, kCsumStart) == c.header.csumStart &&
+               rig.meta(0, kCsumOffset) == c.header.csumOffset);
       }
     }
   }
@@ -148,8 +152,9 @@ void frames_of_every_length_come() {
   for (DeviceKind kind : kKinds) {
     for (int vnetSize : kVnetSizes) {
       const size_t longest = static_cast<size_t>(kRoom + vnetSize);
-      for (size_t len : {size_t{0}, size_t{1}, size_t{9}, size_t{10}, size_t{11}, size_t{12}, size_t{13}, size_t{23},
-                         size_t{24}, size_t{25}, longest - 1, longest, longest + 1, longest + 5000}) {
+      for (size_t len :
+           {size_t{0}, size_t{1}, size_t{9}, size_t{10}, size_t{11}, size_t{12}, size_t{13}, size_t{23},
+            size_t{24}, size_t{25}, longest - 1, longest, longest + 1, longest + 5000}) {
         Rig rig(3);
         for (int slot = 0; slot < 3; slot++) rig.fence_empty(slot, vnetSize);
         // The header of an earlier packet, still in the slot, says TSO.
@@ -194,9 +199,9 @@ void slots_that_do_not_exist_are_not_filled() {
     for (int i = 0; i < 4; i++) wire.in(numbered(i, 60));
     const Device device = wire.device(kind, 0);
     const int words = Rig::kWords;
-    const int wrong[][2] = {{-1, 1},        {0, -1},      {0, words + 1},   {words, 1},        {words + 1, 0},
-                            {1, words},     {INT_MAX, 1}, {1, INT_MAX},     {INT_MAX, INT_MAX}, {INT_MIN, 0},
-                            {0, INT_MIN},   {-1, INT_MAX}};
+    const int wrong[][2] = {{-1, 1},      {0, -1},      {0, words + 1}, {words, 1},         {words + 1, 0},
+                            {1, words},   {INT_MAX, 1}, {1, INT_MAX},   {INT_MAX, INT_MAX}, {INT_MIN, 0},
+                            {0, INT_MIN}, {-1, INT_MAX}};
     for (const auto& w : wrong) EXPECT(receive(device, rig.memory, w[0], w[1], 1 << 20) == -EFAULT);
     for (int slot : {-1, 4, 5, INT_MAX, INT_MIN}) {
       for (int place : {0, 1, 3}) {  // also behind places that are right: nothing is read
@@ -298,7 +303,8 @@ void super_frames_are_segmented_only_for_those_who_must() {
       const int needed = own | kOffCsum | (ecn ? kOffEcn : 0);
       for (const Retag& retag : retags(r)) {
         const Recipe leaves = retagged(r, retag);
-        for (int offloads : {0, kAllOffloads, kAllOffloads & ~own, kAllOffloads & ~kOffCsum, kAllOffloads & ~kOffEcn}) {
+        for (int offloads :
+             {0, kAllOffloads, kAllOffloads & ~own, kAllOffloads & ~kOffCsum, kAllOffloads & ~kOffEcn}) {
           const bool whole = vnetSize != 0 && (offloads & needed) == needed;
           Rig rig(1);
           rig.put(0, r, payload, static_cast<int>(gsoSize));
@@ -350,7 +356,8 @@ void a_flooded_slot_is_the_same_for_everyone() {
         for (int offloads : {kAllOffloads, super ? kOffCsum : kAllOffloads}) {
           const Wire wire;
           rig.fence(0, 10);
-          EXPECT(rig.send(wire.device(kind, 10, offloads), {{0, tag_word(r, retag)}, {0, tag_word(r, retag)}}).all(2));
+          EXPECT(rig.send(wire.device(kind, 10, offloads), {{0, tag_word(r, retag)}, {0, tag_word(r, retag)}})
+                     .all(2));
           const std::vector<Bytes> out = wire.out();
           const size_t half = out.size() / 2;
           EXPECT(half > 0 && std::vector<Bytes>(out.begin(), out.begin() + static_cast<ptrdiff_t>(half)) ==
@@ -421,14 +428,16 @@ void a_packet_socket_keeps_the_order() {
     std::vector<Bytes> out;
     for (size_t from = 0; from < count; from += 40) {  // the small buffer holds no more
       const size_t to = from + 40 < count ? from + 40 : count;
-      const Rig::Queue part(queue.begin() + static_cast<ptrdiff_t>(from), queue.begin() + static_cast<ptrdiff_t>(to));
+      const Rig::Queue part(queue.begin() + static_cast<ptrdiff_t>(from),
+                            queue.begin() + static_cast<ptrdiff_t>(to));
       const Sent sent = rig.send(wire.device(DeviceKind::kPacket, 0), part);
       EXPECT(sent.result == sent.words[kSent] && sent.accounted() == static_cast<int32_t>(part.size()));
       for (size_t w = 0; w < kTxWords; w++) total.words[w] += sent.words[w];
       for (const Bytes& frame : wire.out()) out.push_back(frame);
     }
     EXPECT(out == expected);
-    EXPECT(total.words[kRefused] == refused && total.words[kMalformed] == malformed && total.words[kNoRoom] == 0);
+    EXPECT(total.words[kRefused] == refused && total.words[kMalformed] == malformed &&
+           total.words[kNoRoom] == 0);
     EXPECT(total.words[kSentBytes] == bytes && (refused == 0 || count == 33 || total.accounted() > 0));
   }
 }
@@ -443,7 +452,8 @@ bool malformed(Rig& rig, int offloads = 0, uint32_t tag = 0) {
     rig.fence(0, 10);
     const Wire wire;
     const Sent sent = rig.send(wire.device(kind, 10, offloads), {{0, tag}});
-    all = all && sent.result == 0 && sent.words[kMalformed] == 1 && sent.accounted() == 1 && wire.out().empty();
+    all =
+        all && sent.result == 0 && sent.words[kMalformed] == 1 && sent.accounted() == 1 && wire.out().empty();
   }
   return all;
 }
@@ -462,17 +472,20 @@ void numbers_that_do_not_fit_are_malformed() {
     return malformed(rig, offloads, tag);
   };
   for (int offloads : {0, kAllOffloads}) {
-    for (int head : {INT_MIN, -1, 0, kMaxVnetHeader - 1, kSlotSize - len + 1, kSlotSize, kSlotSize + 1, INT_MAX})
+    for (int head :
+         {INT_MIN, -1, 0, kMaxVnetHeader - 1, kSlotSize - len + 1, kSlotSize, kSlotSize + 1, INT_MAX})
       EXPECT(with(kHead, head, offloads));
     for (int value : {INT_MIN, -1, 0, kSlotSize - kHeadroom + 1, kSlotSize, INT_MAX})
       EXPECT(with(kLen, value, offloads) && with(kLen, value, offloads, 0x81000001));
     for (int strip : {INT_MIN, -4, -1, 1, 2, 3, 5, 8, INT_MAX}) EXPECT(with(kStrip, strip, offloads));
     for (int size : {INT_MIN, -1, 65536, INT_MAX}) EXPECT(with(kGsoSize, size, offloads, 0, 50));
     // A checksum in front of what an IP header ends at would rewrite addresses or a tag.
-    for (int start : {INT_MIN, -1, 0, 12, 14, 33, len - 17, len, INT_MAX}) EXPECT(with(kCsumStart, start, offloads));
+    for (int start : {INT_MIN, -1, 0, 12, 14, 33, len - 17, len, INT_MAX})
+      EXPECT(with(kCsumStart, start, offloads));
     for (int offset : {INT_MIN, -1, len - 35, len, INT_MAX}) EXPECT(with(kCsumOffset, offset, offloads));
     for (int head : {kMaxVnetHeader, kSlotSize - len}) EXPECT(!with(kHead, head, offloads));
     for (int start : {34, len - 18}) EXPECT(!with(kCsumStart, start, offloads));
+    for (int hint : {INT_MIN, -1, 0, 65535, INT_MAX}) EXPECT(!with(kHdrLen, hint, offloads, 0x81000001, 50));
   }
   Rig rig(1);
   rig.put(0, Bytes(15, 1));
@@ -592,9 +605,9 @@ void pairs_that_do_not_exist_are_not_sent() {
     const Device device = wire.device(kind, 0);
     const Words nothing{};
     const int words = Rig::kWords;
-    const int wrong[][2] = {{-1, 1},      {0, -1},      {0, words / 2 + 1}, {words, 1},         {words - 1, 1},
-                            {INT_MAX, 1}, {0, INT_MAX}, {2, 1 << 30},       {INT_MAX, INT_MAX}, {INT_MIN, 0},
-                            {0, INT_MIN}, {0, 1 << 30}};
+    const int wrong[][2] = {
+        {-1, 1},      {0, -1},      {0, words / 2 + 1}, {words, 1},   {words - 1, 1}, {INT_MAX, 1},
+        {0, INT_MAX}, {2, 1 << 30}, {INT_MAX, INT_MAX}, {INT_MIN, 0}, {0, INT_MIN},   {0, 1 << 30}};
     for (const auto& w : wrong) {
       const Sent sent = rig.send_raw(device, w[0], w[1]);
       EXPECT(sent.result == -EFAULT && sent.words == nothing);
@@ -615,14 +628,22 @@ void pairs_that_do_not_exist_are_not_sent() {
 
 int odd_number(int near) {
   switch (pick(8)) {
-    case 0: return 0;
-    case 1: return -1;
-    case 2: return INT_MIN;
-    case 3: return INT_MAX;
-    case 4: return static_cast<int>(static_cast<unsigned>(near) + static_cast<unsigned>(pick(9)) - 4);
-    case 5: return static_cast<int>(pick(70000));
-    case 6: return static_cast<int>(pick(100));
-    default: return static_cast<int>(generator());
+    case 0:
+      return 0;
+    case 1:
+      return -1;
+    case 2:
+      return INT_MIN;
+    case 3:
+      return INT_MAX;
+    case 4:
+      return static_cast<int>(static_cast<unsigned>(near) + static_cast<unsigned>(pick(9)) - 4);
+    case 5:
+      return static_cast<int>(pick(70000));
+    case 6:
+      return static_cast<int>(pick(100));
+    default:
+      return static_cast<int>(generator());
   }
 }
 
@@ -633,8 +654,11 @@ void put_something(Rig& rig, int slot, const std::vector<Recipe>& recipes) {
   Recipe r = recipes[pick(recipes.size())];
   r.sum = chance(4) ? L4Sum::kFull : L4Sum::kPartial;
   const bool super = chance(2);
-  if (chance(5)) rig.put(slot, random_bytes(pick(200)));
-  else rig.put(slot, r, random_bytes(pick(chance(300) ? 60000 : 200)), super ? static_cast<int>(between(1, 300)) : 0);
+  if (chance(5))
+    rig.put(slot, random_bytes(pick(200)));
+  else
+    rig.put(slot, r, random_bytes(pick(chance(300) ? 60000 : 200)),
+            super ? static_cast<int>(between(1, 300)) : 0);
   if (!r.tags.empty() && chance(2)) rig.meta(slot, kStrip) = 4;
   if (chance(3)) rig.meta(slot, kFlags) ^= 1 << pick(6);
   while (chance(2)) {
@@ -690,9 +714,12 @@ void random_headers_are_survived() {
       Recipe r = recipes[pick(recipes.size())];
       r.sum = L4Sum::kPartial;
       const Bytes frame = chance(4) ? random_bytes(pick(100)) : build(r, random_bytes(pick(300)));
-      VnetHeader header{kVnetNeedsCsum, static_cast<uint8_t>(chance(2) ? 0 : r.gsoType()),
-                        static_cast<uint16_t>(r.payload()), static_cast<uint16_t>(between(1, 200)),
-                        static_cast<uint16_t>(r.l4()), static_cast<uint16_t>(r.tcp ? 16 : 6)};
+      VnetHeader header{kVnetNeedsCsum,
+                        static_cast<uint8_t>(chance(2) ? 0 : r.gsoType()),
+                        static_cast<uint16_t>(r.payload()),
+                        static_cast<uint16_t>(between(1, 200)),
+                        static_cast<uint16_t>(r.l4()),
+                        static_cast<uint16_t>(r.tcp ? 16 : 6)};
       while (chance(2)) {
         uint8_t raw[sizeof header];
         std::memcpy(raw, &header, sizeof header);
@@ -709,12 +736,14 @@ void random_headers_are_survived() {
     for (int slot = 0; slot < count; slot++) {
       const int len = rig.meta(slot, kLen), flags = rig.meta(slot, kFlags);
       EXPECT(len >= 0 && len <= kRoom && rig.meta(slot, kHead) == kHeadroom);
-      EXPECT(len == 0 || !(flags & kCsumPartial) || rig.meta(slot, kCsumStart) + rig.meta(slot, kCsumOffset) + 2 <= len);
+      EXPECT(len == 0 || !(flags & kCsumPartial) ||
+             rig.meta(slot, kCsumStart) + rig.meta(slot, kCsumOffset) + 2 <= len);
       EXPECT(rig.meta(slot, kGsoSize) >= 0 && rig.meta(slot, kGsoSize) <= 0xffff);
       queue.push_back({slot, random_tag()});
       rig.fence(slot, 24);
     }
-    const Sent sent = rig.send(wire.device(any_kind(), kVnetSizes[pick(4)], static_cast<int>(pick(32))), queue);
+    const Sent sent =
+        rig.send(wire.device(any_kind(), kVnetSizes[pick(4)], static_cast<int>(pick(32))), queue);
     EXPECT(sent.result == sent.words[kSent] && sent.accounted() == count);
   }
 }

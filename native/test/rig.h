@@ -79,7 +79,8 @@ class Rig {
   void fence_empty(int slot, int vnetSize) {
     const int before = vnetSize > 4 ? vnetSize : 4;
     __asan_poison_memory_region(memory.bytes(slot), kSlotSize);
-    __asan_unpoison_memory_region(memory.bytes(slot) + kHeadroom - before, static_cast<size_t>(kRoom + before));
+    __asan_unpoison_memory_region(memory.bytes(slot) + kHeadroom - before,
+                                  static_cast<size_t>(kRoom + before));
   }
 
   // A plain frame without a word of metadata.

@@ -72,6 +72,14 @@ async function create(path: string): Promise<FileHandle> {
   }
 }
 
+async function write(file: FileHandle, chunk: Buffer): Promise<void> {
+  try {
+    await file.writeFile(chunk)
+  } catch (error) {
+    throw new Error(`cannot write the capture: ${(error as Error).message}`)
+  }
+}
+
 async function record(client: ControlClient, query: Query, file: FileHandle | null): Promise<CaptureResult> {
   const answer = await client.stream('/v1/capture', query)
   const stop = (): void => {
@@ -82,7 +90,7 @@ async function record(client: ControlClient, query: Query, file: FileHandle | nu
   process.once('SIGTERM', stop)
   try {
     for await (const chunk of received(answer)) {
-      if (file) await file.writeFile(chunk)
+      if (file) await write(file, chunk)
       else if (!process.stdout.write(chunk)) await once(process.stdout, 'drain')
     }
   } finally {

@@ -84,12 +84,14 @@ async function proof(hosts: Host[], ended: AbortSignal, p: Palette): Promise<boo
 
 function further(hosts: Host[], socket: string, p: Palette): void {
   const at = socket === DEFAULT_SOCKET ? '' : ` --socket ${socket}`
+  // In a checkout the command is known to npx only.
+  const taploom = packageRoot.includes('/node_modules/') ? 'taploom' : 'npx taploom'
   const [one, other] = hosts
   say(`
 ${p.bold('It goes on running; look around from another terminal:')}
-  taploom${at} show fdb
-  taploom${at} show drops
-  taploom${at} capture ${one.port} -w - | tshark -r -
+  ${taploom}${at} show fdb
+  ${taploom}${at} show drops
+  ${taploom}${at} capture ${one.port} -w - | tshark -r -
   ip netns exec ${one.netns} ping ${other.addresses[0].address}
 Ctrl-C ends it and removes everything.`)
 }

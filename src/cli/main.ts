@@ -44,7 +44,7 @@ for (const add of [up, check, reload, show, capture, flush, demo, bench]) add(pr
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0)
-  throw error
+  process.exit(report(new Error(`cannot write the output: ${error.message}`), Boolean(program.opts().debug)))
 })
 
 try {

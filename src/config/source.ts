@@ -21,6 +21,8 @@ import {
 import { type ConfigProblem, type Path, pathText } from './error.ts'
 
 /** Enough for one alias on each of the 1024 ports a fabric can have. */
+/** Mistakes of syntax that are told. */
+const SYNTAX_SHOWN = 3
 const MAX_ALIASES = 4096
 /** Levels of nesting; a configuration has ten. The parser is recursive. */
 const MAX_DEPTH = 64
@@ -72,7 +74,8 @@ export class Source {
         merge: true,
         logLevel: 'error',
       })
-      for (const e of [...this.document.errors, ...this.document.warnings])
+      // What comes behind the first mistakes of syntax is mostly their consequence.
+      for (const e of [...this.document.errors, ...this.document.warnings].slice(0, SYNTAX_SHOWN))
         this.syntax(e.code, e.message, e.pos[0])
       if (this.problems.length > 0) return
       if (this.document.contents === null) {

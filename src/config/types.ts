@@ -12,6 +12,7 @@ export interface FabricConfig {
   namespaces: string[]
   poll: PollPolicy
   switches: Record<string, SwitchConfig>
+  routers: Record<string, RouterConfig>
 }
 
 export interface SwitchConfig {
@@ -75,3 +76,56 @@ export type DeviceConfig =
   | { type: 'pcap'; file: string; loop: boolean; speed: number }
   /** Frames come and go through the library. */
   | { type: 'memory' }
+
+/** A router: interfaces joined at layer 3. */
+export interface RouterConfig {
+  interfaces: Record<string, InterfaceConfig>
+  routes: RouteConfig[]
+  policies: PolicyConfig[]
+  /** What the `nat` key says; compiled into rules (control/nat-rules.ts). */
+  nat: NatConfig[]
+  /** Files in iptables-save format, read whole: text and where it came from. */
+  rules: { file: string; text: string; family: 4 | 6 }[]
+  /** How conntrack and NAT behave: as the kernel, or as BCP 127 asks. */
+  profile: 'linux' | 'rfc'
+}
+
+export interface InterfaceConfig {
+  /** A switch of this fabric (and VLAN), or a device of its own. */
+  on:
+    | { type: 'switch'; switch: string; vlan: number | null }
+    | Exclude<DeviceConfig, { type: 'patch' | 'pcap' | 'host' }>
+  /** CIDRs of ours, IPv4 and IPv6. */
+  addresses: string[]
+  mac?: string
+  mtu: number
+  rpFilter: 'off' | 'strict' | 'loose'
+  clampMss: boolean
+  fault?: FaultSpec
+}
+
+export interface RouteConfig {
+  /** CIDR; 0.0.0.0/0 and ::/0 for `default`. */
+  to: string
+  kind: 'unicast' | 'blackhole' | 'unreachable' | 'prohibit' | 'throw'
+  /** Next hops; several are equal-cost paths. `via` '' = on the link. */
+  hops: { via: string; interface: string; weight: number }[]
+  metric: number
+  table: number
+  /** Preferred source address, '' = any. */
+  src: string
+}
+
+/** `ip rule`. */
+export interface PolicyConfig {
+  priority: number
+  table: number
+  from: string
+  to: string
+  interface: string
+  mark: { value: number; mask: number } | null
+}
+
+export type NatConfig =
+  | { type: 'masquerade'; from: string; out: string }
+  | { type: 'publish'; proto: 'tcp' | 'udp'; listen: string; listenPorts: [number, number]; to: string; toPort: number }

@@ -62,8 +62,11 @@ export class Daemon {
     })
   }
 
-  /** @throws ConfigError, PrivilegeError, SocketError, or what the kernel refused; nothing is left then */
-  static async start(options: DaemonOptions): Promise<Daemon> {
+  /**
+   * @param signal ends it in the middle
+   * @throws ConfigError, PrivilegeError, SocketError, or what the kernel refused; nothing is left then
+   */
+  static async start(options: DaemonOptions, signal?: AbortSignal): Promise<Daemon> {
     const { file, socket, log } = options
     const config = loadConfig(file)
     requireCapabilities(config)
@@ -71,7 +74,7 @@ export class Daemon {
     try {
       await server.listen(socket)
       checkSystem(config)
-      const fabric = await Fabric.open(config, { log, configFile: resolve(file) })
+      const fabric = await Fabric.open(config, { log, configFile: resolve(file), signal })
       return new Daemon(options, fabric, server)
     } catch (error) {
       await server.close()
@@ -163,7 +166,7 @@ export async function runDaemon(options: RunOptions): Promise<number> {
   process.on('SIGHUP', hangup)
   for (const event of UNEXPECTED) process.on(event, crash)
   try {
-    daemon = await Daemon.start(options)
+    daemon = await Daemon.start(options, ended.signal)
     daemon.fabric.on('failed', crash)
     const code = ended.signal.aborted ? 0 : await untilDone(options, daemon, ended.signal)
     await daemon.close()
@@ -171,7 +174,9 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     return forced ?? code
   } catch (error) {
     await daemon?.close().catch((e) => log.error({ err: e }, 'could not remove everything'))
-    throw error
+    if (daemon !== null || !ended.signal.aborted || error !== ended.signal.reason) throw error
+    log.info({}, 'ended while starting; everything that was created is removed')
+    return forced ?? 0
   } finally {
     for (const signal of ENDING) process.off(signal, end)
     process.off('SIGHUP', hangup)

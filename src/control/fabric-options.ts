@@ -9,9 +9,12 @@ export interface Log {
 export const silent: Log = { info() {}, warn() {}, error() {} }
 
 export interface FabricOptions {
+  /** What nobody asked for: a worker that died, a step that could not be undone. Ports are told by events. */
   log?: Log
   /** Shown by `status`. */
   configFile?: string
+  /** Ends `open` and `apply` between two steps: what they did is undone, and they throw its reason. */
+  signal?: AbortSignal
   /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
   poolSlots?: number
 }

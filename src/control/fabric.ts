@@ -30,7 +30,7 @@ const RESTARTS_PER_MINUTE = 5
 const NAMESPACE_CHECK_MS = 500
 
 export class Fabric extends EventEmitter<FabricEvents> {
-  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {} }
+  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
   /** What is there now. */
   readonly inventory: Inventory
   readonly startedAt = new Date()
@@ -95,7 +95,10 @@ export class Fabric extends EventEmitter<FabricEvents> {
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
-        for (const change of diffConfig(before, next)) done.push(await inventory.step(change))
+        for (const change of diffConfig(before, next)) {
+          this.options.signal?.throwIfAborted()
+          done.push(await inventory.step(change))
+        }
         this.config = next
       } catch (error) {
         for (const change of diffConfig(inventory.config(before), before)) {
@@ -144,10 +147,6 @@ export class Fabric extends EventEmitter<FabricEvents> {
     port.down = view.whyDown(port, errno)
     port.close()
     const where = { switch: port.switch, port: port.name }
-    this.log.warn(
-      { ...where, errno, reason: port.down },
-      `port ${port.switch}.${port.name} is down: ${port.down}`,
-    )
     this.emit('port-down', { ...where, errno, reason: port.down })
   }
 
@@ -159,7 +158,9 @@ export class Fabric extends EventEmitter<FabricEvents> {
 
   private lookForNamespaces(): void {
     for (const port of this.inventory.ports.values()) {
-      if (!port.down && namespaceGone(port)) void this.giveUp(port, -constants.errno.ENODEV)
+      // A packet socket's kernel tells of a lost device once, and a transmit may have heard it.
+      const gone = namespaceGone(port) || (port.config.device.type === 'packet' && readDevice(port) === null)
+      if (!port.down && gone) void this.giveUp(port, -constants.errno.ENODEV)
     }
   }
 

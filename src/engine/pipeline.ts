@@ -2,7 +2,7 @@
 /**
  * The order of stages, in one place. One batch of one port goes all the way before the next is read:
  *
- *     port.rx -> switch: admit, learn, forward -> transmit queues -> port.tx -> batch.refill
+ *     port.rx -> switch, wire or router -> transmit queues -> port.tx -> batch.refill, loose.release
  *
  * The batch holds the packets until every queue is written, so a flood is the same slot in many queues,
  * and nothing is counted or copied to share it.
@@ -11,16 +11,19 @@ import type { Batch } from '../packet/batch.ts'
 import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
 import { QUEUE_WORDS } from '../packet/memory.ts'
+import { LooseSlots } from '../packet/loose.ts'
 import type { Pool } from '../packet/pool.ts'
 import type { Port, TxQueue } from '../port/port.ts'
 import type { PortTable } from '../switch/ports.ts'
-import type { Stage } from '../switch/stage.ts'
+import type { Stage } from '../packet/stage.ts'
 
 export class Pipeline {
   /** By port index; null = no such port. */
   readonly portOf: (Port | null)[]
   /** The switch or wire a port belongs to. */
   readonly stageOf: (Stage | null)[]
+  /** Packets of this round that are in no batch. */
+  readonly loose: LooseSlots
   private readonly pool: Pool
   private readonly ports: PortTable
   private readonly counters: Float64Array
@@ -36,12 +39,14 @@ export class Pipeline {
     failed: (port: number, errno: number) => void,
   ) {
     this.pool = pool
+    this.loose = new LooseSlots(pool.size)
     this.ports = ports
     this.counters = counters
     this.portOf = new Array(maxPorts).fill(null)
     this.stageOf = new Array(maxPorts).fill(null)
     this.queue = { words: ports.queue, at: 0, count: 0 } satisfies TxQueue
     this.failed = failed
+    ports.onFull = (port) => this.send(port)
   }
 
   /** Receives one batch from `port` and takes it all the way. Packets received; 0 = it was empty. */
@@ -54,27 +59,33 @@ export class Pipeline {
     const stage = this.stageOf[port.index]
     if (stage === null) drop(this.counters, port.index, Drop.NoEgress, batch.n)
     else stage.process(batch, port.index, nowMs)
-    if (this.ports.dirtyCount > 0) this.send()
-    if (batch.taken > 0) batch.refill(this.pool)
+    this.settle(batch)
     return received
   }
 
-  private send(): void {
+  /** Ends a round: sends what is queued; packets nobody took go back to where they belong. */
+  settle(batch: Batch): void {
     const ports = this.ports
-    const queue = this.queue
-    for (let i = 0; i < ports.dirtyCount; i++) {
-      const index = ports.dirty[i]
-      queue.at = index * QUEUE_WORDS
-      queue.count = ports.queued[index]
-      ports.queued[index] = 0
-      const port = this.portOf[index]
-      if (port === null) {
-        drop(this.counters, index, Drop.PortRemoved, queue.count)
-        continue
-      }
-      const result = port.tx(queue)
-      if (result < 0) this.failed(index, result)
+    if (ports.dirtyCount > 0) {
+      for (let i = 0; i < ports.dirtyCount; i++) this.send(ports.dirty[i])
+      ports.clean()
     }
-    ports.dirtyCount = 0
+    if (batch.taken > 0) batch.refill(this.pool)
+    if (this.loose.count > 0) this.loose.release(this.pool)
+  }
+
+  private send(index: number): void {
+    const { ports, queue } = this
+    if (ports.queued[index] === 0) return
+    queue.at = index * QUEUE_WORDS
+    queue.count = ports.queued[index]
+    ports.queued[index] = 0
+    const port = this.portOf[index]
+    if (port === null) {
+      drop(this.counters, index, Drop.PortRemoved, queue.count)
+      return
+    }
+    const result = port.tx(queue)
+    if (result < 0) this.failed(index, result)
   }
 }

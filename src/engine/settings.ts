@@ -3,7 +3,7 @@
  */
 import { Entry, Fdb } from '../switch/fdb.ts'
 import { PortFlag, type PortTable } from '../switch/ports.ts'
-import type { Stage } from '../switch/stage.ts'
+import type { Stage } from '../packet/stage.ts'
 import type { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
 import { setVlan } from '../switch/vlan.ts'

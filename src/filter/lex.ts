@@ -10,6 +10,11 @@ export const MAX_LINE = 10_240
 export const MAX_WORDS = 255
 
 export function splitWords(line: string): string[] {
+  if (!line.includes('"')) {
+    const plain = line.split(/[ \t]+/).filter((word) => word !== '')
+    if (plain.length > MAX_WORDS) throw new Wrong(`more than ${MAX_WORDS} words in a line`)
+    return plain
+  }
   const words: string[] = []
   let at = 0
   while (at < line.length) {

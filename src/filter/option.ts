@@ -19,8 +19,17 @@ export interface OptionSpec {
   invert: boolean
 }
 
-export function option(key: string, names: string, more: { args?: number; invert?: boolean } = {}): OptionSpec {
+export function option(
+  key: string,
+  names: string,
+  more: { args?: number; invert?: boolean } = {},
+): OptionSpec {
   return { key, names: names.split(' '), args: more.args ?? 1, invert: more.invert ?? false }
+}
+
+/** Options by each of their names. */
+export function indexOptions(specs: readonly OptionSpec[]): ReadonlyMap<string, OptionSpec> {
+  return new Map(specs.flatMap((spec) => spec.names.map((name) => [name, spec] as const)))
 }
 
 /** An option without argument. */
@@ -36,10 +45,12 @@ export interface Given {
 /** The options one extension was given. */
 export class Options {
   private readonly given = new Map<string, Given>()
+  private readonly specs: readonly OptionSpec[]
   readonly owner: string
 
-  constructor(owner: string) {
+  constructor(owner: string, specs: readonly OptionSpec[]) {
     this.owner = owner
+    this.specs = specs
   }
 
   set(spec: OptionSpec, given: Given): void {
@@ -97,7 +108,9 @@ export class Options {
   }
 
   exclusive(a: string, b: string): void {
-    if (this.given.has(a) && this.given.has(b)) throw new Wrong(`${this.owner}: '${a}' and '${b}' exclude each other`)
+    if (!this.given.has(a) || !this.given.has(b)) return
+    const name = (key: string) => this.specs.find((spec) => spec.key === key)!.names[0]
+    throw new Wrong(`${this.owner}: '${name(a)}' and '${name(b)}' exclude each other`)
   }
 }
 
@@ -128,12 +141,22 @@ export function words(...parts: (string | false | null | undefined)[]): string {
 }
 
 /** '! --name text', '--name text', or '' for null. */
-export function printInverting<T>(name: string, given: { invert: boolean; value: T } | null, text: (value: T) => string): string {
+export function printInverting<T>(
+  name: string,
+  given: { invert: boolean; value: T } | null,
+  text: (value: T) => string,
+): string {
   return given === null ? '' : `${given.invert ? '! ' : ''}${name} ${text(given.value)}`
 }
 
 /** Restricts an extension to tables and hooks, worded once. `hooks` are HOOK bits. */
-export function only(place: Place, name: string, tables: readonly TableName[], hooks: number, hookText: string): string | undefined {
+export function only(
+  place: Place,
+  name: string,
+  tables: readonly TableName[],
+  hooks: number,
+  hookText: string,
+): string | undefined {
   if (tables.length > 0 && !tables.includes(place.table)) {
     return `${name} is valid only in table ${tables.join(' and ')}, not in ${place.table}`
   }

@@ -1,6 +1,7 @@
 /** Readers and writers of one value of a rule: numbers, ports, addresses, masks, marks. A reader throws a Wrong. */
 import { isIPv4, isIPv6 } from 'node:net'
 import { Wrong } from './error.ts'
+import { quoteName } from './lex.ts'
 import type { Family, Network, Range, Words } from './model.ts'
 import { SERVICE } from './names.ts'
 
@@ -24,7 +25,8 @@ function readOctal(text: string): number {
 /** A 64-bit decimal, for counters. */
 export function readU64(text: string, what: string): bigint {
   const value = /^[0-9]{1,20}$/.test(text) ? BigInt(text) : -1n
-  if (value < 0n || value > 0xffff_ffff_ffff_ffffn) throw new Wrong(`'${text}' is not ${what}, a 64-bit number`)
+  if (value < 0n || value > 0xffff_ffff_ffff_ffffn)
+    throw new Wrong(`'${text}' is not ${what}, a 64-bit number`)
   return value
 }
 
@@ -152,12 +154,18 @@ export function readMask(text: string, family: Family): Words {
 
 /** 'address', 'address/prefix' or 'address/mask'; '10/8' and '10.1' end in zeros, as in iptables. */
 export function readNetwork(text: string, family: Family): Network {
+  const { address, mask } = readUnmasked(text, family)
+  return { address: maskWords(address, mask), mask }
+}
+
+/** The same with the bits outside of the mask left in. */
+export function readUnmasked(text: string, family: Family): Network {
   const slash = text.indexOf('/')
   const base = slash < 0 ? text : text.slice(0, slash)
   const mask = slash < 0 ? prefixMask(width(family), family) : readMask(text.slice(slash + 1), family)
   const short = family === 4 && /^[0-9]{1,3}(\.[0-9]{1,3}){0,2}$/.test(base)
   const full = short ? `${base}${'.0'.repeat(4 - base.split('.').length)}` : base
-  return { address: maskWords(readAddress(full, family), mask), mask }
+  return { address: readAddress(full, family), mask }
 }
 
 export function printNetwork({ address, mask }: Network): string {
@@ -181,8 +189,7 @@ export function hex(value: number): string {
 
 /** An interface name as the kernel allows it (IFNAMSIZ 16); `+` at its end matches any ending. */
 export function readInterface(text: string): { name: string; prefix: boolean } {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the kernel refuses blanks of every kind
-  if (text === '' || text.length > 15 || /[\s/\u0000-\u001f]/.test(text) || text === '.' || text === '..') {
+  if (text === '' || text.length > 15 || /[\s/]/.test(text) || text === '.' || text === '..') {
     throw new Wrong(`'${text}' is not an interface name (1 to 15 characters, no blank, no '/')`)
   }
   const prefix = text.endsWith('+')
@@ -190,7 +197,7 @@ export function readInterface(text: string): { name: string; prefix: boolean } {
 }
 
 export function printInterface({ name, prefix }: { name: string; prefix: boolean }): string {
-  return prefix ? `${name}+` : name
+  return quoteName(prefix ? `${name}+` : name)
 }
 
 /** Comma-separated names as the bits `table` gives them; case does not matter. */
@@ -216,7 +223,10 @@ export function readWord<T extends string>(text: string, words: readonly T[], wh
   if (exact !== undefined) return exact
   const near = words.filter((word) => text !== '' && word.toLowerCase().startsWith(text.toLowerCase()))
   if (near.length === 1) return near[0]
-  throw new Wrong(near.length > 1 ? `${what} '${text}' is ambiguous: ${near.join(' or ')}` : `unknown ${what} '${text}'`, words)
+  throw new Wrong(
+    near.length > 1 ? `${what} '${text}' is ambiguous: ${near.join(' or ')}` : `unknown ${what} '${text}'`,
+    words,
+  )
 }
 
 export function readMac(text: string): number[] {

@@ -4,7 +4,7 @@
  *
  * The conservation law, over all ports of a plane at rest (test/engine/conservation.test.ts):
  *
- *     rx + made = tx + drops + held
+ *     rx + made = tx + drops + held + consumed
  *
  * where `made` counts the copies a flood adds (k ports: k - 1) and duplicates from a fault decorator,
  * and `held` is what ports keep for later. A super-frame counts as one packet.
@@ -33,10 +33,12 @@ export const enum Counter {
   /** Packets copied to a capture, and those it had no room for. */
   Captured = 11,
   CaptureLost = 12,
+  /** Packets that were for the router itself. */
+  Consumed = 13,
   /** First of the drop counters, one per Drop. */
   Drops = 16,
 }
-export const COUNTER_WORDS = 48
+export const COUNTER_WORDS = 80
 
 export function drop(counters: Float64Array, port: number, reason: Drop, packets = 1): void {
   counters[port * COUNTER_WORDS + Counter.Drops + reason] += packets

@@ -29,6 +29,19 @@ export const enum Drop {
   NoEthernet,
   PortRemoved,
   Locked,
+  NotForUs,
+  IpMalformed,
+  IpChecksum,
+  Martian,
+  SourceRoute,
+  ReversePath,
+  TtlExceeded,
+  NoRoute,
+  Prohibited,
+  Blackhole,
+  FragmentNeeded,
+  NoListener,
+  Filter,
 }
 
 /** [name, where it is counted, what it means], in the order of Drop. */
@@ -58,6 +71,19 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['no-ethernet', 'in', 'from a TUN, which carries no Ethernet: a switch has no use for it'],
   ['port-removed', 'out', 'held for a port that was removed'],
   ['locked', 'in', 'the port takes only static addresses, and this source is not one'],
+  ['not-for-us', 'in', "routed port: the frame's destination address is another station's"],
+  ['ip-malformed', 'in', 'version, header length or total length do not add up (RFC 1812 5.2.2)'],
+  ['ip-checksum', 'in', 'IPv4 header checksum is wrong'],
+  ['martian', 'in', 'source or destination address must not be on a network (RFC 1812 5.3.7)'],
+  ['source-route', 'in', 'asks to be source-routed (RFC 5095, RFC 7126)'],
+  ['reverse-path', 'in', 'its source would not be reached by the interface it came from (RFC 3704)'],
+  ['ttl-exceeded', 'in', 'its time to live ended here'],
+  ['no-route', 'in', 'no route to its destination'],
+  ['prohibited', 'in', 'a route says prohibit'],
+  ['blackhole', 'in', 'a route says blackhole'],
+  ['fragment-needed', 'out', "longer than the interface's MTU and not to be fragmented"],
+  ['no-listener', 'in', 'to the router itself, which does nothing with this protocol'],
+  ['filter', 'in', 'a rule dropped it'],
 ]
 
-export const DROP_COUNT = 25
+export const DROP_COUNT = 38

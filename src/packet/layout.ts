@@ -58,6 +58,8 @@ export const enum Flag {
   Taken = 8,
   /** Starts with the IP header (TUN). */
   NoEthernet = 16,
+  /** Belongs to no batch: released when the round is over, unless somebody takes it. */
+  Loose = 32,
 }
 
 /** Kinds of super-frame, as in <linux/virtio_net.h>. */

@@ -70,6 +70,10 @@ export interface Port {
 export function take(host: PortHost, slot: number): number {
   const { pool, batch } = host
   const flags = (slot << META_SHIFT) + Meta.Flags
+  if ((pool.meta[flags] & Flag.Loose) !== 0) {
+    pool.meta[flags] &= ~Flag.Loose
+    return slot
+  }
   if (pool.available <= batch.taken) return -1
   if ((pool.meta[flags] & Flag.Taken) === 0) {
     pool.meta[flags] |= Flag.Taken

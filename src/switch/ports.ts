@@ -60,16 +60,30 @@ export class PortTable {
   /** Ports with something queued, in the order they got it. */
   readonly dirty = new Int32Array(MAX_PORTS)
   dirtyCount = 0
+  private readonly isDirty = new Uint8Array(MAX_PORTS)
+  /** Sends what is queued on a port now. */
+  onFull: (port: number) => void = () => {
+    throw new RangeError('a port was given more than a batch')
+  }
 
   constructor(txq: Int32Array) {
     this.queue = txq
   }
 
-  /** Queues a packet on a port; at most BATCH per round, which a batch cannot exceed. */
+  /** Forgets the list of ports that have something queued: it was sent. */
+  clean(): void {
+    for (let i = 0; i < this.dirtyCount; i++) this.isDirty[this.dirty[i]] = 0
+    this.dirtyCount = 0
+  }
+
+  /** Queues a packet on a port. A full queue is sent first. */
   push(port: number, slot: number, tag: number): void {
+    if (this.isDirty[port] === 0) {
+      this.isDirty[port] = 1
+      this.dirty[this.dirtyCount++] = port
+    }
+    if (this.queued[port] === BATCH) this.onFull(port)
     const count = this.queued[port]
-    if (count === 0) this.dirty[this.dirtyCount++] = port
-    if (count >= BATCH) throw new RangeError('a port was given more than a batch')
     const at = port * QUEUE_WORDS + 2 * count
     this.queue[at] = slot
     this.queue[at + 1] = tag

@@ -17,7 +17,7 @@ import { Flag, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import type { Pool } from '../packet/pool.ts'
 import { Entry, Fdb, Learned } from './fdb.ts'
 import { Member, PortFlag, type PortTable, VIDS } from './ports.ts'
-import type { Stage } from './stage.ts'
+import type { Stage } from '../packet/stage.ts'
 import { Flood, type StormControl } from './storm.ts'
 import { classify, egressTag } from './vlan.ts'
 

@@ -9,7 +9,7 @@ import { Drop } from '../packet/drop.ts'
 import { META_SHIFT, Meta } from '../packet/layout.ts'
 import type { Pool } from '../packet/pool.ts'
 import { PortFlag, type PortTable } from './ports.ts'
-import type { Stage } from './stage.ts'
+import type { Stage } from '../packet/stage.ts'
 
 export class Wire implements Stage {
   readonly members = new Int32Array(2)

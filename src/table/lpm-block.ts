@@ -77,7 +77,13 @@ export function free(words: Int32Array, at: number): void {
 }
 
 /** A block with a single child or value, or 0. */
-export function single(words: Int32Array, children: number, full: number, part: number, word: number): number {
+export function single(
+  words: Int32Array,
+  children: number,
+  full: number,
+  part: number,
+  word: number,
+): number {
   const at = allocate(words, BLOCK_HEAD + 1)
   if (at === 0) return 0
   words[at] = children

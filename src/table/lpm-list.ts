@@ -1,9 +1,19 @@
 /**
  * Lists a longest-prefix table (lpm.ts), from any thread, while its writer writes. What is returned of one
- * part of the table (the prefixes up to /20; those with the same first twenty bits) was there at one time;
+ * part of the table (the prefixes up to /24; those longer with the same first 24 bits) was there at one time;
  * other parts may be a little older or newer.
  */
-import { BLOCK_HEAD, type Lpm, LpmState, popcount, QUARANTINE, ROOT, ROOT_BITS } from './lpm.ts'
+import {
+  BLOCK_HEAD,
+  GROUP_SHIFT,
+  GROUPS,
+  type Lpm,
+  LpmState,
+  popcount,
+  QUARANTINE,
+  ROOT,
+  ROOT_BITS,
+} from './lpm.ts'
 
 export interface Prefix {
   /** The address in words of 32 bits; IPv4 has the first only. Bits behind `len` are 0. */
@@ -12,14 +22,18 @@ export interface Prefix {
   value: number
 }
 
-/** All prefixes: /0, then up to /20, then longer ones; among these shorter before longer in a block. */
+/** All prefixes: /0, then up to /24, then longer ones; among these shorter before longer in a block. */
 export function* prefixes(table: Lpm): Generator<Prefix> {
   const words = table.words
   const fallback = words[LpmState.Default]
   if (fallback >= 0) yield { addr: [0, 0, 0, 0], len: 0, value: fallback }
   yield* part(words, LpmState.Short, 0, 0)
-  for (let i = 0; i < 1 << ROOT_BITS; i++) {
-    if (words[ROOT + i] !== 0) yield* part(words, ROOT + i, i << (32 - ROOT_BITS), ROOT_BITS)
+  for (let group = 0; group < 1 << (ROOT_BITS - GROUP_SHIFT); group++) {
+    if (words[GROUPS + group] === 0) continue
+    const first = group << GROUP_SHIFT
+    for (let i = first; i < first + (1 << GROUP_SHIFT); i++) {
+      if (words[ROOT + i] < 0) yield* part(words, ROOT + i, i << (32 - ROOT_BITS), ROOT_BITS)
+    }
   }
 }
 
@@ -28,7 +42,9 @@ function part(words: Int32Array, slot: number, addr0: number, depth: number): Pr
   for (;;) {
     const freed = Atomics.load(words, LpmState.Freed)
     const found: Prefix[] = []
-    collect(words, words[slot], [addr0, 0, 0, 0], depth, found)
+    // A root's word refers to its block by the negative, and is an answer otherwise.
+    const block = depth === 0 ? words[slot] : Math.max(0, -words[slot])
+    collect(words, block, [addr0, 0, 0, 0], depth, found)
     if (((Atomics.load(words, LpmState.Freed) - freed) | 0) < QUARANTINE) return found
   }
 }

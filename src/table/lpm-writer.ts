@@ -1,19 +1,43 @@
 /**
- * Writes a longest-prefix table (lpm.ts): adds, replaces, removes. One writer per table. Every change
- * is made beside the table and then shown by one store, so a reader sees all of it or nothing; when there
- * is no room, nothing has changed.
+ * Writes a longest-prefix table (lpm.ts): adds, replaces, removes. One writer per table. A change of the
+ * trie is made beside it and then shown by one store, so a reader sees all of it or nothing; when there is
+ * no room, nothing has changed.
  *
  *     add      go down to where the prefix ends; the last block is copied with one entry more,
  *              and blocks that are missing below it are made first
  *     remove   the block is copied with one entry less; a block that became empty goes from its
  *              parent, and so on upwards
+ *     root     a prefix up to /24 is then painted over its words of the root: over nothing and over
+ *              prefixes that are not longer. Removed, the next shorter one takes its words.
+ *
+ * The words of the root are painted one by one: a /8 has 65536, some 50 us; a /1 eight million.
  */
-import { BLOCK_HEAD, Lpm, LpmState, popcount, ROOT, ROOT_BITS } from './lpm.ts'
+import {
+  BLOCK_HEAD,
+  GROUP_SHIFT,
+  GROUPS,
+  HEAP,
+  LENGTH_SHIFT,
+  Lpm,
+  LpmState,
+  MAX_VALUE,
+  popcount,
+  ROOT,
+  ROOT_BITS,
+} from './lpm.ts'
 import { entries, erased, free, inserted, single } from './lpm-block.ts'
 
-/** Blocks in a row: (128 - 20) / 5, rounded up. */
-const MAX_STEPS = 22
+/** Blocks in a row: (128 - 24) / 5, rounded up. */
+const MAX_STEPS = 21
 const STRIDE = 5
+
+/** True for the words that refer to a block by its negative, or are answers. */
+const isRoot = (slot: number): boolean => slot >= ROOT && slot < HEAP
+
+const groupOf = (slot: number): number => GROUPS + ((slot - ROOT) >> GROUP_SHIFT)
+
+/** A root's word. */
+const answer = (len: number, value: number): number => (len << LENGTH_SHIFT) | (value + 1)
 
 export class LpmWriter {
   readonly table: Lpm
@@ -37,12 +61,13 @@ export class LpmWriter {
   /**
    * Adds a prefix or gives it another value. Bits behind `len` are ignored. True when it is new.
    * @param len bits, 0 to the width of the table
-   * @param value 0 to 2^31 - 1
+   * @param value 0 to MAX_VALUE
    * @throws RangeError when the table is full; it is then as it was
    */
   add(len: number, value: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): boolean {
     const words = this.words
-    if (!(value >= 0 && value <= 0x7fffffff)) throw new RangeError(`value ${value}: 0 to 2^31 - 1 expected`)
+    if (!(value >= 0 && value <= MAX_VALUE))
+      throw new RangeError(`value ${value}: 0 to ${MAX_VALUE} expected`)
     if (len === 0) {
       const isNew = words[LpmState.Default] < 0
       if (isNew) this.needCount()
@@ -52,7 +77,7 @@ export class LpmWriter {
     }
     this.walk(len, addr0, addr1, addr2, addr3)
     const slot = this.slots[this.steps - 1]
-    const at = words[slot]
+    const at = this.blockAt(slot)
     const pick = this.picks[this.steps - 1]
     if (at !== 0 && this.left <= STRIDE) {
       const full = this.fullBit(pick)
@@ -60,6 +85,7 @@ export class LpmWriter {
       const n = this.entryOf(at, full, part)
       if (((words[at + 1] & full) | (words[at + 2] & part)) !== 0) {
         words[at + BLOCK_HEAD + n] = value
+        this.paint(len, addr0, answer(len, value))
         return false
       }
       this.needCount()
@@ -76,6 +102,7 @@ export class LpmWriter {
       }
     }
     words[LpmState.Count]++
+    this.paint(len, addr0, answer(len, value))
     return true
   }
 
@@ -94,27 +121,26 @@ export class LpmWriter {
     let part = this.partBit(this.picks[step])
     let child = 0
     // Blocks whose only entry goes, go too; from the last one that stays, the entry goes.
-    while (step > 0 && entries(words, words[this.slots[step]]) === 1) {
+    while (step > 0 && entries(words, this.blockAt(this.slots[step])) === 1) {
       step--
       full = 0
       part = 0
       child = 1 << this.picks[step]
     }
     const slot = this.slots[step]
-    const at = words[slot]
+    const at = this.blockAt(slot)
     if (entries(words, at) === 1) {
-      Atomics.store(words, slot, 0)
+      Atomics.store(words, slot, isRoot(slot) ? this.shorter(ROOT_BITS, addr0) : 0)
+      if (isRoot(slot)) words[groupOf(slot)]--
       this.drop(at)
-      return value
+    } else {
+      const n = child !== 0 ? popcount(words[at] & (child - 1)) : this.entryOf(at, full, part)
+      const lower = child !== 0 ? words[at + BLOCK_HEAD + n] : 0
+      const copy = erased(words, at, n, child, full, part)
+      if (copy !== at) this.show(slot, copy, at)
+      this.drop(lower)
     }
-    const n = child !== 0 ? popcount(words[at] & (child - 1)) : this.entryOf(at, full, part)
-    const lower = child !== 0 ? words[at + BLOCK_HEAD + n] : 0
-    const copy = erased(words, at, n, child, full, part)
-    if (copy !== at) {
-      Atomics.store(words, slot, copy)
-      free(words, at)
-    }
-    this.drop(lower)
+    if (len <= ROOT_BITS) this.paint(len, addr0, this.shorter(len - 1, addr0))
     return value
   }
 
@@ -123,7 +149,7 @@ export class LpmWriter {
     const words = this.words
     if (len === 0) return words[LpmState.Default]
     this.walk(len, addr0, addr1, addr2, addr3)
-    const at = words[this.slots[this.steps - 1]]
+    const at = this.blockAt(this.slots[this.steps - 1])
     if (at === 0 || this.left > STRIDE) return -1
     const pick = this.picks[this.steps - 1]
     const full = this.fullBit(pick)
@@ -149,7 +175,7 @@ export class LpmWriter {
       const pick = this.bitsAt(depth)
       slots[steps] = slot
       picks[steps++] = pick
-      const at = words[slot]
+      const at = this.blockAt(slot)
       if (at === 0 || len - depth <= STRIDE || ((words[at] >>> pick) & 1) === 0) break
       slot = at + BLOCK_HEAD + popcount(words[at] & ((1 << pick) - 1))
       depth += STRIDE
@@ -215,8 +241,50 @@ export class LpmWriter {
   /** Shows a new block in place of the old (0 = there was none). */
   private publish(slot: number, block: number, old: number): void {
     if (block === 0) throw this.full('bytes')
-    Atomics.store(this.words, slot, block)
+    this.show(slot, block, old)
+  }
+
+  private show(slot: number, block: number, old: number): void {
+    if (old === 0 && isRoot(slot)) this.words[groupOf(slot)]++
+    Atomics.store(this.words, slot, isRoot(slot) ? -block : block)
     if (old !== 0) free(this.words, old)
+  }
+
+  /** The block a word refers to, or 0. */
+  private blockAt(slot: number): number {
+    const word = this.words[slot]
+    return isRoot(slot) ? Math.max(0, -word) : word
+  }
+
+  /** The root's word for the longest prefix of at most `max` bits that covers the address. */
+  private shorter(max: number, addr0: number): number {
+    const words = this.words
+    let at = words[LpmState.Short]
+    let found = 0
+    for (let depth = 0; at !== 0 && depth < max; depth += STRIDE) {
+      const pick = (addr0 << depth) >>> 27
+      for (let bits = 1; bits <= STRIDE && depth + bits <= max; bits++) {
+        const full = bits === STRIDE ? 1 << pick : 0
+        const part = bits < STRIDE ? 1 << ((1 << bits) - 2 + (pick >>> (STRIDE - bits))) : 0
+        if (((words[at + 1] & full) | (words[at + 2] & part)) === 0) continue
+        found = answer(depth + bits, words[at + BLOCK_HEAD + this.entryOf(at, full, part)])
+      }
+      const child = 1 << pick
+      at = (words[at] & child) === 0 ? 0 : words[at + BLOCK_HEAD + popcount(words[at] & (child - 1))]
+    }
+    return found
+  }
+
+  /** Gives `word` to the root's words under a prefix, but for those of longer prefixes. */
+  private paint(len: number, addr0: number, word: number): void {
+    if (len > ROOT_BITS) return
+    const words = this.words
+    const first = ROOT + ((addr0 >>> (32 - len)) << (ROOT_BITS - len))
+    const end = first + (1 << (ROOT_BITS - len))
+    for (let i = first; i < end; i++) {
+      const old = words[i]
+      if (old >= 0 && old >>> LENGTH_SHIFT <= len) words[i] = word
+    }
   }
 
   private needCount(): void {

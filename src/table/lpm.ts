@@ -2,12 +2,14 @@
 /**
  * Longest-prefix match (RFC 1812 5.2.4.3): address -> value of the longest prefix that covers it, for
  * IPv4 and IPv6. A trie that takes five bits a step, its nodes compressed by bitmaps (Eatherton, Varghese,
- * Dittia: "Tree Bitmap", 2004), with a table of 2^20 entries that takes the first twenty in one:
+ * Dittia: "Tree Bitmap", 2004), behind a table of 2^24 words that takes the first 24 bits in one step and
+ * mostly knows the answer already (Gupta, Lin, McKeown: DIR-24-8, 1998):
  *
- *     address   |-------------- 20 --------------|--5--|--5--|-- ...        prefixes that end here
- *     root[ ]    one word per value: a block, or 0                          none
- *     blocks                                      21-25 26-30 31-35 ...
- *     short      four blocks deep, its own trie   1-5, 6-10, 11-15, 16-20   and one word for /0
+ *     address   |---------------- 24 ----------------|--5--|--5--|-- ...
+ *     root[ ]    0: nothing up to /24, ask /0          25-29 30-34 35-39 ...   prefixes that end here
+ *                > 0: length << 26 | value + 1, of the longest prefix up to /24
+ *                < 0: minus the first block of those that are longer
+ *     short      the prefixes up to /24 in a trie of their own, from which root[ ] is filled
  *
  * A block is everything about one node, in one piece:
  *
@@ -16,8 +18,8 @@
  *     [2] bit 2^n - 2 + p: a prefix ends behind n bits p, n < 5    then one value per bit of [1]
  *
  * The place of a word is the number of bits before its own. A look-up goes down as far as there are blocks
- * and remembers the last that had a match: its length is decided by the highest bit in [2], a longer
- * prefix having the higher bit. The short trie is only asked when the long ones know nothing.
+ * and remembers the last that had a match: which one is decided by the highest bit in [2], a longer prefix
+ * having the higher bit. Only where longer prefixes exist and none matches, the short trie is asked.
  *
  * One thread writes (lpm-writer.ts), others read at any time. The writer never changes a block that a
  * reader may see, but for one word: it makes a new block and stores its place in the one word that
@@ -25,16 +27,7 @@
  * that was interrupted for longer than that looks once more. So an answer is always one that was right at
  * some time during the call.
  *
- * Notes on performance: node 20 on a virtual EPYC, a million routes, lengths mixed as in the global tables,
- * random addresses inside random routes, ns a look-up and MiB (blocks and the root's pages in use):
- *
- *                                          IPv4          IPv6
- *     this                                 @A4           @A6
- *     DIR-24-8 (16 M words and blocks)     @B4           -
- *     hash per length, binary search       -             @B6
- *
- * What it does not like: a million random /128 need some 400 bytes each (21 blocks in a row, no path
- * compression); that fits with `heapBytes` given, and a look-up then costs as many cache misses.
+@NOTES@
  */
 
 /** Words at the start of the memory. */
@@ -61,9 +54,16 @@ export const enum LpmState {
 /** Frees a block waits before it is used again. A power of two. */
 export const QUARANTINE = 4096
 export const RING = 128
-export const ROOT_BITS = 20
-export const ROOT = RING + QUARANTINE
+export const ROOT_BITS = 24
+/** Words of the root that refer to blocks, counted by GROUP, so that listing need not read them all. */
+export const GROUPS = RING + QUARANTINE
+export const GROUP_SHIFT = 12
+export const ROOT = GROUPS + (1 << (24 - GROUP_SHIFT))
 export const HEAP = ROOT + (1 << ROOT_BITS)
+/** A word of the root that is an answer: the prefix's length above, its value + 1 below. */
+export const LENGTH_SHIFT = 26
+export const VALUE_MASK = (1 << LENGTH_SHIFT) - 1
+export const MAX_VALUE = VALUE_MASK - 1
 /** Words of a block in front of its children. */
 export const BLOCK_HEAD = 3
 
@@ -116,7 +116,11 @@ export class Lpm {
    * @param heapBytes room for blocks, by default 64 bytes a prefix for IPv4 and 128 for IPv6, which is
    *   some four times what the global tables need
    */
-  static memory(width: 32 | 128, limit: number, heapBytes = (width === 32 ? 64 : 128) * limit + 65536): SharedArrayBuffer {
+  static memory(
+    width: 32 | 128,
+    limit: number,
+    heapBytes = (width === 32 ? 64 : 128) * limit + 65536,
+  ): SharedArrayBuffer {
     const memory = new SharedArrayBuffer((HEAP + (heapBytes >> 2)) << 2)
     const words = new Int32Array(memory)
     words[LpmState.Default] = -1
@@ -133,48 +137,54 @@ export class Lpm {
 
   /** Value of the longest prefix that covers an IPv4 address, or -1. */
   lookup4(addr: number): number {
-    const words = this.words
-    for (;;) {
-      const freed = words[LpmState.Freed]
-      const value = this.search4(addr)
-      if (((words[LpmState.Freed] - freed) | 0) < QUARANTINE) return value
-    }
+    const root = this.words[ROOT + (addr >>> 8)]
+    return root > 0 ? (root & VALUE_MASK) - 1 : this.longer4(addr)
   }
 
   /** Value of the longest prefix that covers an IPv6 address, in four words, or -1. */
   lookup6(addr0: number, addr1: number, addr2: number, addr3: number): number {
+    const root = this.words[ROOT + (addr0 >>> 8)]
+    return root > 0 ? (root & VALUE_MASK) - 1 : this.longer6(addr0, addr1, addr2, addr3)
+  }
+
+  private longer4(addr: number): number {
     const words = this.words
     for (;;) {
       const freed = words[LpmState.Freed]
-      const value = this.search6(addr0, addr1, addr2, addr3)
+      const value = this.search4(words[ROOT + (addr >>> 8)], addr)
+      if (((words[LpmState.Freed] - freed) | 0) < QUARANTINE) return value
+    }
+  }
+
+  private longer6(addr0: number, addr1: number, addr2: number, addr3: number): number {
+    const words = this.words
+    for (;;) {
+      const freed = words[LpmState.Freed]
+      const value = this.search6(words[ROOT + (addr0 >>> 8)], addr0, addr1, addr2, addr3)
       if (((words[LpmState.Freed] - freed) | 0) < QUARANTINE) return value
     }
   }
 
   // The loops below are bounded by themselves, not by what they read: a reader that was overtaken may
   // see anything.
-  private search4(addr: number): number {
+
+  private search4(root: number, addr: number): number {
     const words = this.words
-    let at = words[ROOT + (addr >>> 12)]
-    let rest = addr << ROOT_BITS
-    let hit = 0
-    let hitBits = 0
-    for (let step = 0; step < 3 && at !== 0; step++) {
-      const i = rest >>> 27
-      if (matches(words, at, i) !== 0) {
-        hit = at
-        hitBits = i
-      }
-      at = below(words, at, i)
-      rest <<= 5
-    }
-    return hit !== 0 ? valueIn(words, hit, hitBits) : this.searchShort(addr)
+    if (root >= 0) return root === 0 ? words[LpmState.Default] : (root & VALUE_MASK) - 1
+    const block = -root
+    const first = (addr >>> 3) & 31
+    const last = (addr << 2) & 31
+    const second = below(words, block, first)
+    if (second !== 0 && matches(words, second, last) !== 0) return valueIn(words, second, last)
+    if (matches(words, block, first) !== 0) return valueIn(words, block, first)
+    return this.searchShort(addr)
   }
 
-  private search6(addr0: number, addr1: number, addr2: number, addr3: number): number {
+  private search6(root: number, addr0: number, addr1: number, addr2: number, addr3: number): number {
     const words = this.words
-    let at = words[ROOT + (addr0 >>> 12)]
-    let rest = (addr0 << 20) | (addr1 >>> 12)
+    if (root >= 0) return root === 0 ? words[LpmState.Default] : (root & VALUE_MASK) - 1
+    let at = -root
+    let rest = (addr0 << 24) | (addr1 >>> 8)
     let hit = 0
     let hitBits = 0
     for (let step = 1; at !== 0; step++) {
@@ -185,11 +195,11 @@ export class Lpm {
       }
       at = below(words, at, i)
       rest <<= 5
-      // Six steps use up thirty bits; then the next bits are fetched.
-      if (step === 6) rest = (addr1 << 18) | (addr2 >>> 14)
-      else if (step === 12) rest = (addr2 << 16) | (addr3 >>> 16)
-      else if (step === 18) rest = addr3 << 14
-      else if (step === 22) break
+      // Six steps use up thirty bits; then the next are fetched. The last block is at depth 124.
+      if (step === 6) rest = (addr1 << 22) | (addr2 >>> 10)
+      else if (step === 12) rest = (addr2 << 20) | (addr3 >>> 12)
+      else if (step === 18) rest = addr3 << 18
+      else if (step === 21) break
     }
     return hit !== 0 ? valueIn(words, hit, hitBits) : this.searchShort(addr0)
   }
@@ -200,7 +210,7 @@ export class Lpm {
     let rest = addr0
     let hit = 0
     let hitBits = 0
-    for (let step = 0; step < 4 && at !== 0; step++) {
+    for (let step = 0; step < 5 && at !== 0; step++) {
       const i = rest >>> 27
       if (matches(words, at, i) !== 0) {
         hit = at

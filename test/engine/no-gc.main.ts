@@ -8,6 +8,7 @@
 import { PerformanceObserver } from 'node:perf_hooks'
 import { Engine } from '../../src/engine/engine.ts'
 import type { Batch } from '../../src/packet/batch.ts'
+import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
 import { BATCH, HEADROOM, META_SHIFT, Meta, SLOT_SIZE } from '../../src/packet/layout.ts'
 import { planeMemory } from '../../src/packet/memory.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from '../../src/port/port.ts'
@@ -127,7 +128,7 @@ observer.disconnect()
 const collected = collections.slice()
 
 let rx = 0
-for (let i = 0; i < PORTS; i++) rx += engine.memory.counters[i * 48]
+for (let i = 0; i < PORTS; i++) rx += engine.memory.counters[i * COUNTER_WORDS + Counter.RxPackets]
 engine.close()
 console.log(
   JSON.stringify({

@@ -29,6 +29,7 @@ const here: Record<string, number> = {
   kGsoEcn: Flag.GsoEcn,
   kTaken: Flag.Taken,
   kNoEthernet: Flag.NoEthernet,
+  kLoose: Flag.Loose,
   kGsoNone: Gso.None,
   kGsoTcp4: Gso.Tcp4,
   kGsoTcp6: Gso.Tcp6,

@@ -1,8 +1,29 @@
 /** Matches on fields of the packet's own headers: tcp, udp, icmp, icmp6, multiport, length, ttl, hl, tcpmss, dscp. */
 import { Wrong } from '../error.ts'
-import type { Family, IcmpMatch, MultiportMatch, Range, RangeMatch, DscpMatch, PortMatch, TcpMatch, TtlMatch, UdpMatch } from '../model.ts'
+import type {
+  DscpMatch,
+  Family,
+  IcmpMatch,
+  MultiportMatch,
+  PortMatch,
+  Range,
+  RangeMatch,
+  TcpMatch,
+  TtlMatch,
+  UdpMatch,
+} from '../model.ts'
 import { ICMP, ICMP6, printProtocol, readDscpClass, readIcmpType } from '../names.ts'
-import { type Extension, flag, isProtocol, option, type Options, type OptionSpec, type Place, printInverting, words } from '../option.ts'
+import {
+  type Extension,
+  flag,
+  isProtocol,
+  type OptionSpec,
+  type Options,
+  option,
+  type Place,
+  printInverting,
+  words,
+} from '../option.ts'
 import { printBits, printRange, readBits, readNumber, readPort, readPortRange, readRange } from '../value.ts'
 import { type Inverted, TCP_FLAG } from './model.ts'
 
@@ -30,7 +51,8 @@ function printPorts(match: PortMatch): string {
 
 function needs(name: string, ...protocols: number[]): (shape: unknown, place: Place) => string | undefined {
   const text = protocols.map((number) => `-p ${printProtocol(number)}`).join(', ')
-  return (_, { rule }) => (isProtocol(rule, ...protocols) ? undefined : `match ${name} needs ${text} in the same rule`)
+  return (_, { rule }) =>
+    isProtocol(rule, ...protocols) ? undefined : `match ${name} needs ${text} in the same rule`
 }
 
 const FLAG_WORDS: Readonly<Record<string, number>> = { ...TCP_FLAG, ALL: 63, NONE: 0 }
@@ -67,7 +89,11 @@ export const tcp: Extension<TcpMatch> = {
     words(
       printPorts(match),
       printInverting('--tcp-option', match.option, String),
-      printInverting('--tcp-flags', match.flags, ({ mask, compare }) => `${printFlags(mask)} ${printFlags(compare)}`),
+      printInverting(
+        '--tcp-flags',
+        match.flags,
+        ({ mask, compare }) => `${printFlags(mask)} ${printFlags(compare)}`,
+      ),
     ),
   check: needs('tcp', 6),
 }
@@ -86,7 +112,12 @@ export const udp: Extension<UdpMatch> = {
 
 const ANY_CODE: Range = { min: 0, max: 255 }
 
-function icmpMatch(kind: 'icmp' | 'icmp6', family: Family, name: string, protocol: number): Extension<IcmpMatch> {
+function icmpMatch(
+  kind: 'icmp' | 'icmp6',
+  family: Family,
+  name: string,
+  protocol: number,
+): Extension<IcmpMatch> {
   return {
     name: kind,
     aliases: kind === 'icmp6' ? ['icmpv6', 'ipv6-icmp'] : [],
@@ -98,7 +129,9 @@ function icmpMatch(kind: 'icmp' | 'icmp6', family: Family, name: string, protoco
       if (kind === 'icmp' && text === 'any') return { kind, invert, type: null, code: ANY_CODE }
       const { type, code } = readIcmpType(text, kind === 'icmp' ? ICMP : ICMP6)
       // To the kernel type 255 is any type, whatever the code; only for IPv4.
-      return kind === 'icmp' && type === 255 ? { kind, invert, type: null, code: ANY_CODE } : { kind, invert, type, code }
+      return kind === 'icmp' && type === 255
+        ? { kind, invert, type: null, code: ANY_CODE }
+        : { kind, invert, type, code }
     },
     print: ({ invert, type, code }) => {
       const text = type === null ? 'any' : code.min === code.max ? `${type}/${code.min}` : String(type)
@@ -121,15 +154,21 @@ export const multiport: Extension<MultiportMatch> = {
     option('either', '--ports', { invert: true }),
   ],
   build: (options) => {
-    const side = options.oneOf(['source', 'destination', 'either'], '--sports, --dports, --ports') as MultiportMatch['side']
+    const side = options.oneOf(
+      ['source', 'destination', 'either'],
+      '--sports, --dports, --ports',
+    ) as MultiportMatch['side']
     let numbers = 0
-    const ports = options.text(side)!.split(',').map((text) => {
-      const range = readRange(text, readPort)
-      const isRange = text.includes(':')
-      if (isRange && range.min === range.max) throw new Wrong(`the range '${text}' is a single port`)
-      numbers += isRange ? 2 : 1
-      return range
-    })
+    const ports = options
+      .text(side)!
+      .split(',')
+      .map((text) => {
+        const range = readRange(text, readPort)
+        const isRange = text.includes(':')
+        if (isRange && range.min === range.max) throw new Wrong(`the range '${text}' is a single port`)
+        numbers += isRange ? 2 : 1
+        return range
+      })
     if (numbers > 15) throw new Wrong('multiport: more than 15 ports (a range counts as two)')
     return { kind: 'multiport', side, invert: options.inverted(side), ports }
   },
@@ -166,11 +205,15 @@ function ttlMatch(kind: 'ttl' | 'hl', family: Family): Extension<TtlMatch> {
       option('gt', `--${kind}-gt`),
     ],
     build: (options) => {
-      const key = options.oneOf(['eq', 'lt', 'gt'], `--${kind}-eq, --${kind}-lt, --${kind}-gt`) as 'eq' | 'lt' | 'gt'
+      const key = options.oneOf(['eq', 'lt', 'gt'], `--${kind}-eq, --${kind}-lt, --${kind}-gt`) as
+        | 'eq'
+        | 'lt'
+        | 'gt'
       const value = readNumber(options.text(key)!, 0, 255, kind === 'ttl' ? 'a TTL' : 'a hop limit')
       return { kind, compare: options.inverted(key) ? 'ne' : key, value }
     },
-    print: ({ compare, value }) => (compare === 'ne' ? `! --${kind}-eq ${value}` : `--${kind}-${compare} ${value}`),
+    print: ({ compare, value }) =>
+      compare === 'ne' ? `! --${kind}-eq ${value}` : `--${kind}-${compare} ${value}`,
   }
 }
 

@@ -91,6 +91,7 @@ export interface ConntrackMatch {
   /** CT_STATE bits; any of them. */
   states: Inverted<number> | null
   protocol: Inverted<number> | null
+  /** Addresses as written: there may be bits outside of the mask, which do not count. */
   origSource: Inverted<Network> | null
   origDestination: Inverted<Network> | null
   replySource: Inverted<Network> | null

@@ -2,9 +2,42 @@
 import { Wrong } from '../error.ts'
 import { HOOK, type Network } from '../model.ts'
 import { readProtocol } from '../names.ts'
-import { type Extension, flag, only, option, type Options, printInverting, words } from '../option.ts'
-import { hex, prefixOf, printAddress, printBits, printInterface, printMac, printNetwork, printRange, readBits, readInterface, readMac, readMark, readNetwork, readNumber, readPort, readRange, readWord, U32, width, familyOf } from '../value.ts'
-import { ADDRESS_TYPE, CT_STATE, CT_STATUS, type AddrtypeMatch, type ConntrackMatch, type MacMatch, type MarkMatch, type PhysdevMatch, type PkttypeMatch, type RpfilterMatch, type StateMatch } from './model.ts'
+import { type Extension, flag, type Options, only, option, printInverting, words } from '../option.ts'
+import {
+  familyOf,
+  hex,
+  prefixOf,
+  printAddress,
+  printBits,
+  printInterface,
+  printMac,
+  printNetwork,
+  printRange,
+  readBits,
+  readInterface,
+  readMac,
+  readMark,
+  readNumber,
+  readPort,
+  readRange,
+  readUnmasked,
+  readWord,
+  U32,
+  width,
+} from '../value.ts'
+import {
+  ADDRESS_TYPE,
+  type AddrtypeMatch,
+  type ConntrackMatch,
+  CT_STATE,
+  CT_STATUS,
+  type MacMatch,
+  type MarkMatch,
+  type PhysdevMatch,
+  type PkttypeMatch,
+  type RpfilterMatch,
+  type StateMatch,
+} from './model.ts'
 
 function readStatus(text: string): number {
   return readBits(text, { NONE: 0, ...CT_STATUS }, 'conntrack status')
@@ -35,7 +68,7 @@ export const conntrack: Extension<ConntrackMatch> = {
   ],
   build: (options, family) => {
     options.needAny()
-    const network = (text: string) => readNetwork(text, family)
+    const network = (text: string) => readUnmasked(text, family)
     const ports = (text: string) => readRange(text, readPort, { min: 0, max: 65535 })
     const seconds = (text: string) => readNumber(text, 0, U32, 'seconds')
     return {
@@ -96,7 +129,11 @@ function markMatch(kind: 'mark' | 'connmark'): Extension<MarkMatch> {
   return {
     name: kind,
     options: [option('mark', '--mark', { invert: true })],
-    build: (options) => ({ kind, invert: options.inverted('mark'), ...readMark(options.need('mark', '--mark')) }),
+    build: (options) => ({
+      kind,
+      invert: options.inverted('mark'),
+      ...readMark(options.need('mark', '--mark')),
+    }),
     print: ({ invert, value, mask }) =>
       `${invert ? '! ' : ''}--mark ${hex(value)}${mask === U32 ? '' : `/${hex(mask)}`}`,
   }
@@ -107,7 +144,9 @@ export const connmark = markMatch('connmark')
 
 /** The kernel's IPv6 routing knows no broadcast, and addrtype does not ask it for these. */
 const V6_TYPE = Object.fromEntries(
-  Object.entries(ADDRESS_TYPE).filter(([name]) => /^(UNSPEC|UNICAST|LOCAL|ANYCAST|MULTICAST|UNREACHABLE)$/.test(name)),
+  Object.entries(ADDRESS_TYPE).filter(([name]) =>
+    /^(UNSPEC|UNICAST|LOCAL|ANYCAST|MULTICAST|UNREACHABLE)$/.test(name),
+  ),
 )
 
 export const addrtype: Extension<AddrtypeMatch> = {
@@ -195,10 +234,10 @@ export const physdev: Extension<PhysdevMatch> = {
   },
   print: (match) =>
     words(
-      printInverting('--physdev-in', match.in, printInterface),
       printFlag('--physdev-is-in', match.isIn),
-      printInverting('--physdev-out', match.out, printInterface),
+      printInverting('--physdev-in', match.in, printInterface),
       printFlag('--physdev-is-out', match.isOut),
+      printInverting('--physdev-out', match.out, printInterface),
       printFlag('--physdev-is-bridged', match.isBridged),
     ),
   check: ({ out, isOut, isBridged }, { reach }) =>
@@ -242,4 +281,3 @@ export const mac: Extension<MacMatch> = {
   check: (_, place) =>
     only(place, 'match mac', [], HOOK.PREROUTING | HOOK.INPUT | HOOK.FORWARD, 'PREROUTING, INPUT, FORWARD'),
 }
-

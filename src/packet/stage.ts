@@ -1,7 +1,7 @@
 /**
  * What a port's packets go to: a switch, a wire, later a router. Called once per batch.
  */
-import type { Batch } from '../packet/batch.ts'
+import type { Batch } from './batch.ts'
 
 export interface Stage {
   /** Indices of the ports that belong to it: members[0 .. memberCount). */

@@ -1,0 +1,44 @@
+/**
+ * The hooks of the router: where the filter is asked. The router knows only this interface; the engine
+ * puts a filter behind it (filter/netfilter.ts), or NoHooks.
+ *
+ *            +------------ PREROUTING ------------> route --> FORWARD --> POSTROUTING --> out
+ *            |   raw, conntrack, mangle, nat(dst)     |        mangle      mangle
+ *     in ----+                                        |        filter      nat(src)
+ *                                                     |        security    confirm
+ *                                                     v
+ *                                                   INPUT --> us --> OUTPUT --> route --> POSTROUTING
+ *                                                   mangle           raw, conntrack, mangle,
+ *                                                   filter           nat(dst), filter, security
+ *                                                   security
+ *                                                   nat(src), confirm
+ */
+export const enum Hook {
+  Prerouting = 0,
+  Input = 1,
+  Forward = 2,
+  Output = 3,
+  Postrouting = 4,
+}
+
+/** What becomes of a packet. */
+export const enum Verdict {
+  Accept = 0,
+  Drop = 1,
+  /** The filter has taken the packet (REJECT answered, QUEUE keeps it): the router forgets it. */
+  Stolen = 2,
+}
+
+export interface Hooks {
+  /**
+   * Asks about one packet; its Ip row is filled. May rewrite addresses, ports, TTL, mark (row and
+   * bytes alike). A Drop was counted by name already.
+   */
+  run(hook: Hook, slot: number, nowMs: number): Verdict
+  /** True when `run` of this hook can never do anything: the router skips the call. */
+  idle(hook: Hook): boolean
+  /** Fragments must be put together before PREROUTING (conntrack is in use). */
+  readonly wantsWhole: boolean
+  /** Work that belongs to the clock, once a second. */
+  tick(nowMs: number): void
+}

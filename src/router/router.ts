@@ -1,0 +1,295 @@
+// HOT
+/**
+ * The router: a stage that forwards by IP address. RFC 1812 clause 5.2 and RFC 8200 are the process;
+ * hooks.ts shows where the filter is asked. One packet goes
+ *
+ *     receive      to us or to somebody else (MAC); ARP aside; parse.ts validates and fills the row
+ *     ingress      PREROUTING, then the route of its destination
+ *     input        INPUT, then local.ts            | forward   TTL, size, FORWARD
+ *     originate    OUTPUT, route (made here)       | egress    POSTROUTING, then the neighbour's MAC
+ *
+ * and ends in one of the four ways of host.ts, always.
+ */
+import type { Batch } from '../packet/batch.ts'
+import { Drop } from '../packet/drop.ts'
+import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
+import { Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
+import * as ethernet from '../wire/ethernet.ts'
+import * as ipv4 from '../wire/ipv4.ts'
+import * as ipv6 from '../wire/ipv6.ts'
+import * as tcpOption from '../wire/tcp-option.ts'
+import { Hook, type Hooks, Verdict } from './hooks.ts'
+import type { RouterHost } from './host.ts'
+import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
+import { IfFlag, Interfaces } from './interfaces.ts'
+import { Local } from './local.ts'
+import { PARSED, parse } from './parse.ts'
+import { Route, RouteKind, type Routes } from './routes.ts'
+import { segmentSize } from './size.ts'
+
+/** ARP and neighbour discovery (neighbour.ts). */
+export interface Resolver {
+  /** Sends a packet to its next hop, or keeps it until that is known. */
+  output(slot: number, iface: number, nowMs: number): void
+  arp(slot: number, iface: number, nowMs: number): void
+  nd(slot: number, iface: number, nowMs: number): void
+  tick(nowMs: number): void
+}
+
+/** Fragments, in and out (fragment.ts, reassembly.ts). */
+export interface Fragments {
+  /** Takes a fragment; the slot of the whole packet when it was the last that lacked, else -1. */
+  gather(slot: number, nowMs: number): number
+  /** Cuts a packet to `mtu` bytes; every piece goes to `egress`. */
+  cut(slot: number, mtu: number, nowMs: number): void
+  tick(nowMs: number): void
+}
+
+export class Router {
+  readonly members = new Int32Array(MAX_PORTS)
+  memberCount = 0
+  readonly interfaces = new Interfaces()
+  readonly errors: IcmpErrors
+  routes: Routes
+  hooks: Hooks
+  resolver!: Resolver
+  fragments!: Fragments
+  private readonly host: RouterHost
+  private readonly local: Local
+  /** Counts a packet that no port has received. */
+  private get home(): number {
+    return this.members[0]
+  }
+
+  constructor(host: RouterHost, routes: Routes, hooks: Hooks) {
+    this.host = host
+    this.routes = routes
+    this.hooks = hooks
+    this.errors = new IcmpErrors(host, this.interfaces, (slot, nowMs) => this.originate(slot, nowMs))
+    this.local = new Local({
+      host,
+      interfaces: this.interfaces,
+      errors: this.errors,
+      originate: (slot, nowMs) => this.originate(slot, nowMs),
+      nd: (slot, iface, nowMs) => this.resolver.nd(slot, iface, nowMs),
+    })
+  }
+
+  process(batch: Batch, port: number, nowMs: number): void {
+    const iface = this.interfaces.ofPort[port]
+    const { slots } = batch
+    // Replies may be sent while the batch goes on: its slots stay where they are.
+    const n = batch.n
+    for (let i = 0; i < n; i++) {
+      if (iface < 0) this.host.lose(port, slots[i], Drop.NoEgress)
+      else this.receive(slots[i], iface, port, nowMs)
+    }
+  }
+
+  private receive(slot: number, iface: number, port: number, nowMs: number): void {
+    const { host, interfaces } = this
+    const { ip, pool } = host
+    const { meta, view } = pool
+    const m = slot << META_SHIFT
+    const at = slot * SLOT_SIZE + meta[m + Meta.Head]
+    const row = slot << IP_SHIFT
+    let l3 = 0
+    let version = 0
+    let pktType = 0
+    if ((meta[m + Meta.Flags] & Flag.NoEthernet) !== 0) {
+      version = meta[m + Meta.Len] > 0 ? view.getUint8(at) >> 4 : 0
+    } else {
+      if (meta[m + Meta.Len] < ethernet.SIZE) return host.lose(port, slot, Drop.Runt)
+      if ((view.getUint8(at + 6) & 1) !== 0) return host.lose(port, slot, Drop.SourceGroup)
+      const hi = ethernet.dstMacHi(view, at)
+      if ((hi & 0x100) !== 0) pktType = ethernet.isBroadcast(view, at) ? 1 : 2
+      else if (hi !== interfaces.macHi[iface] || ethernet.dstMacLo(view, at) !== interfaces.macLo[iface])
+        return host.lose(port, slot, Drop.NotForUs)
+      const type = ethernet.etherType(view, at)
+      if (type === ethernet.EtherType.Arp) return this.resolver.arp(slot, iface, nowMs)
+      l3 = ethernet.SIZE
+      if (type === ethernet.EtherType.Ipv4) version = 4
+      else if (type === ethernet.EtherType.Ipv6) version = 6
+    }
+    if (version !== 4 && version !== 6) return host.lose(port, slot, Drop.NoListener)
+    const result = parse(pool, ip, slot, l3, version)
+    if (result !== PARSED) return host.lose(port, slot, result)
+    ip[row + Ip.InIf] = iface
+    ip[row + Ip.PktType] = pktType
+    if (this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0) {
+      const whole = this.fragments.gather(slot, nowMs)
+      if (whole >= 0) this.ingress(whole, nowMs)
+      return
+    }
+    this.ingress(slot, nowMs)
+  }
+
+  /** PREROUTING and the routing decision. */
+  private ingress(slot: number, nowMs: number): void {
+    const { host, hooks } = this
+    const { ip } = host
+    const row = slot << IP_SHIFT
+    if (!hooks.idle(Hook.Prerouting)) {
+      const verdict = hooks.run(Hook.Prerouting, slot, nowMs)
+      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+    }
+    const inIf = ip[row + Ip.InIf]
+    const port = this.interfaces.port[inIf]
+    if (isGroup(ip, row)) return this.input(slot, port, nowMs)
+    const route = this.routes.lookup(ip, slot)
+    ip[row + Ip.Route] = route
+    if (!this.reversePath(slot, row, inIf)) return host.lose(port, slot, Drop.ReversePath)
+    const words = this.routes.words
+    const kind = route < 0 ? RouteKind.Unreachable : words[route * Route.Words + Route.Kind]
+    if (kind === RouteKind.Local || kind === RouteKind.Broadcast) return this.input(slot, port, nowMs)
+    if (ip[row + Ip.PktType] !== 0) return host.lose(port, slot, Drop.NotForUs)
+    if (kind !== RouteKind.Unicast) return this.refuse(slot, port, route < 0, kind, nowMs)
+    this.forward(slot, row, port, route, nowMs)
+  }
+
+  /** RFC 3704: strict = the way back is the way it came; loose = there is a way back. */
+  private reversePath(slot: number, row: number, inIf: number): boolean {
+    const mode = this.interfaces.flags[inIf] & (IfFlag.RpStrict | IfFlag.RpLoose)
+    const { ip } = this.host
+    if (mode === 0 || ip[row + Ip.Src0] === 0) return true
+    const back = this.routes.reverse(ip, slot)
+    if (back < 0) return false
+    const words = this.routes.words
+    if (words[back * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
+    return (mode & IfFlag.RpLoose) !== 0 || words[back * Route.Words + Route.OutIf] === inIf
+  }
+
+  private refuse(slot: number, port: number, none: boolean, kind: RouteKind, nowMs: number): void {
+    if (kind === RouteKind.Blackhole) return this.host.lose(port, slot, Drop.Blackhole)
+    if (kind === RouteKind.Prohibit) {
+      this.errors.send(slot, Icmp4Code.Prohibited, Icmp6Code.Prohibited, 0, nowMs)
+      return this.host.lose(port, slot, Drop.Prohibited)
+    }
+    const four = none ? Icmp4Code.NetUnreachable : Icmp4Code.HostUnreachable
+    this.errors.send(slot, four, Icmp6Code.NoRoute, 0, nowMs)
+    this.host.lose(port, slot, Drop.NoRoute)
+  }
+
+  private input(slot: number, port: number, nowMs: number): void {
+    if (!this.hooks.idle(Hook.Input)) {
+      const verdict = this.hooks.run(Hook.Input, slot, nowMs)
+      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+    }
+    this.local.deliver(slot, port, nowMs)
+  }
+
+  private forward(slot: number, row: number, port: number, route: number, nowMs: number): void {
+    const { host, hooks, interfaces } = this
+    const { ip } = host
+    if (ip[row + Ip.Family] === 6 && ip[row + Ip.Src0] >>> 22 === 0x3fa)
+      return host.lose(port, slot, Drop.Martian)
+    if (ip[row + Ip.Ttl] <= 1) {
+      this.errors.send(slot, Icmp4Code.TtlExceeded, Icmp6Code.HopLimitExceeded, 0, nowMs)
+      return host.lose(port, slot, Drop.TtlExceeded)
+    }
+    this.setHop(row, route)
+    const out = ip[row + Ip.OutIf]
+    const mtu = interfaces.mtu[out]
+    const size = segmentSize(host.pool, ip, slot)
+    const mayCut = ip[row + Ip.Family] === 4 && (ip[row + Ip.Frag] & Frag.DontFragment) === 0
+    if (size > mtu && !mayCut && (ip[row + Ip.Frag] & Frag.Reassembled) === 0) {
+      this.errors.send(slot, Icmp4Code.FragmentationNeeded, Icmp6Code.TooBig, mtu, nowMs)
+      return host.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
+    }
+    this.decrement(slot, row)
+    if (!hooks.idle(Hook.Forward)) {
+      const verdict = hooks.run(Hook.Forward, slot, nowMs)
+      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+    }
+    if ((interfaces.flags[out] & IfFlag.ClampMss) !== 0) this.clampMss(slot, row, mtu)
+    this.egress(slot, nowMs)
+  }
+
+  private decrement(slot: number, row: number): void {
+    const { ip, pool } = this.host
+    const at = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
+    const ttl = ip[row + Ip.Ttl] - 1
+    ip[row + Ip.Ttl] = ttl
+    if (ip[row + Ip.Family] === 4) ipv4.setTtl(pool.view, at, ttl)
+    else ipv6.setTtl(pool.view, at, ttl)
+  }
+
+  /** The next hop: the route's gateway, or the destination itself. */
+  private setHop(row: number, route: number): void {
+    const { ip } = this.host
+    const { words } = this.routes
+    const w = route * Route.Words
+    ip[row + Ip.Route] = route
+    ip[row + Ip.OutIf] = words[w + Route.OutIf]
+    const direct = words[w + Route.HopFamily] === 0
+    for (let i = 0; i < 4; i++) ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
+  }
+
+  /** Sends a packet that was made here. Ip.OutIf may name the interface for a link-local destination. */
+  originate(slot: number, nowMs: number): void {
+    const { hooks, host } = this
+    const { ip } = host
+    const row = slot << IP_SHIFT
+    if (!hooks.idle(Hook.Output)) {
+      const verdict = hooks.run(Hook.Output, slot, nowMs)
+      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+    }
+    const dst = ip[row + Ip.Dst0]
+    const linkLocal = ip[row + Ip.Family] === 6 && (dst >>> 22 === 0x3fa || dst >>> 24 === 0xff)
+    if (linkLocal && ip[row + Ip.OutIf] >= 0) {
+      for (let i = 0; i < 4; i++) ip[row + Ip.Hop0 + i] = ip[row + Ip.Dst0 + i]
+      return this.egress(slot, nowMs)
+    }
+    const route = this.routes.lookup(ip, slot)
+    const kind = route < 0 ? RouteKind.Unreachable : this.routes.words[route * Route.Words + Route.Kind]
+    // What we send to ourselves (an error about our own packet) has no one to read it.
+    if (kind !== RouteKind.Unicast) return host.lose(this.home, slot, Drop.NoRoute)
+    this.setHop(row, route)
+    this.egress(slot, nowMs)
+  }
+
+  /** POSTROUTING, size, neighbour. */
+  private egress(slot: number, nowMs: number): void {
+    const { hooks, host, interfaces } = this
+    const { ip } = host
+    const row = slot << IP_SHIFT
+    if (!hooks.idle(Hook.Postrouting)) {
+      const verdict = hooks.run(Hook.Postrouting, slot, nowMs)
+      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+    }
+    const out = ip[row + Ip.OutIf]
+    const mtu = interfaces.mtu[out]
+    if (segmentSize(host.pool, ip, slot) > mtu || (ip[row + Ip.Frag] & Frag.Reassembled) !== 0) {
+      const most = (ip[row + Ip.Frag] & Frag.Reassembled) !== 0 ? Math.min(mtu, ip[row + Ip.Scratch]) : mtu
+      return this.fragments.cut(slot, most, nowMs)
+    }
+    this.resolver.output(slot, out, nowMs)
+  }
+
+  /** Lowers the MSS of a SYN to what the way out carries (RFC 6691); never raises it. */
+  private clampMss(slot: number, row: number, mtu: number): void {
+    const { ip, pool } = this.host
+    if (ip[row + Ip.Proto] !== ipv4.Protocol.Tcp || (ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return
+    const head = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head]
+    const at = head + ip[row + Ip.L4]
+    if (at + 20 > head + ip[row + Ip.L3] + ip[row + Ip.Length] || (pool.view.getUint8(at + 13) & 2) === 0) return
+    const partial = (pool.meta[(slot << META_SHIFT) + Meta.Flags] & Flag.CsumPartial) !== 0
+    tcpOption.clampMss(pool.view, at, mtu - (ip[row + Ip.Family] === 4 ? 40 : 60), partial)
+  }
+
+  /** A hook dropped it, by name already, or took it. */
+  private end(_slot: number, _verdict: Verdict): void {}
+
+  forget(): void {}
+
+  tick(nowMs: number): void {
+    this.resolver.tick(nowMs)
+    this.fragments.tick(nowMs)
+    this.hooks.tick(nowMs)
+  }
+}
+
+function isGroup(ip: Int32Array, row: number): boolean {
+  const dst = ip[row + Ip.Dst0]
+  return ip[row + Ip.Family] === 4 ? dst === -1 || dst >>> 28 === 14 : dst >>> 24 === 0xff
+}
