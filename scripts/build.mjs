@@ -1,7 +1,7 @@
 // Bundles src/ into dist/: index.js (the library), worker.js (the data plane, in one file so that V8
 // inlines across modules) and cli.js. `--types` writes the declarations too.
 import { execFileSync } from 'node:child_process'
-import { chmodSync } from 'node:fs'
+import { chmodSync, readdirSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
@@ -16,7 +16,7 @@ const common = {
   sourcemap: 'linked',
   logLevel: 'warning',
 }
-await Promise.all([
+const [, split] = await Promise.all([
   build({
     ...common,
     entryPoints: { index: 'src/index.ts', worker: 'src/engine/worker.ts' },
@@ -24,11 +24,21 @@ await Promise.all([
   }),
   build({
     ...common,
+    // Split, so that `--help` does not load what only `up` needs.
     entryPoints: { cli: 'src/cli/main.ts' },
     outdir: 'dist',
+    splitting: true,
+    metafile: true,
     banner: { js: '#!/usr/bin/env node' },
   }),
 ])
+const made = Object.keys(split.metafile.outputs).map((path) => path.replace('dist/', ''))
+for (const file of readdirSync(`${root}/dist`)) {
+  // Other builds' pieces.
+  if (!made.includes(file) && !/^(index|worker)\.js|^types$/.test(file)) {
+    rmSync(`${root}/dist/${file}`, { recursive: true })
+  }
+}
 chmodSync(`${root}/dist/cli.js`, 0o755)
 if (process.argv.includes('--types')) {
   const tsc = `${root}/node_modules/typescript/bin/tsc`

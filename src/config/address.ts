@@ -18,6 +18,10 @@ export interface Cidr {
 
 const WIDTH = { 4: 32, 6: 128 } as const
 
+const NETWORK = "the network's own address"
+const ANYCAST = 'the subnet-router anycast address, RFC 4291 2.6.1'
+const BROADCAST = "the network's broadcast address"
+
 const MAC = 'a unicast MAC address such as 02:00:00:00:00:01'
 
 /** A unicast MAC address, in lower case with colons. */
@@ -38,13 +42,22 @@ export function familyOf(address: string): 4 | 6 {
 
 /** An address of a host: one that can be a source. Canonical spelling. */
 export function readIp(found: unknown, expected = 'an IP address such as 10.0.0.1 or fd00::1'): string {
-  if (typeof found !== 'string') throw new Wrong(expected)
-  if (!isIPv4(found) && (!isIPv6(found) || found.includes('%'))) throw new Wrong(expected, whyNotIp(found))
-  // The URL parser writes IPv6 addresses as RFC 5952 wants them.
-  const address = isIPv4(found) ? found : new URL(`http://[${found}]`).hostname.slice(1, -1)
+  const address = readAnyIp(found, expected)
   const why = whyNotHost(address)
   if (why) throw new Wrong(expected, why)
   return address
+}
+
+/** Also one that no host can have. */
+function readAnyIp(found: unknown, expected: string): string {
+  if (typeof found !== 'string') throw new Wrong(expected)
+  if (!isIPv4(found) && (!isIPv6(found) || found.includes('%'))) throw new Wrong(expected, whyNotIp(found))
+  return isIPv4(found) ? found : canonical6(found)
+}
+
+/** The URL parser writes IPv6 addresses as RFC 5952 wants them. */
+function canonical6(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1)
 }
 
 function whyNotIp(text: string): string | undefined {
@@ -74,22 +87,61 @@ export function readCidr(found: unknown): Cidr {
   if (slash < 0) throw new Wrong(expected, 'the prefix is missing')
   const address = readIp(found.slice(0, slash), expected)
   const family = familyOf(address)
+  const prefix = readLength(found.slice(slash + 1), 1, family, expected)
+  const cidr = { text: `${address}/${prefix}`, address, family, bits: ipBits(address), prefix }
+  const reserved = reservedIn(address, cidr)
+  if (reserved) throw new Wrong(expected, `that is ${reserved}`)
+  return cidr
+}
+
+function readLength(text: string, min: number, family: 4 | 6, expected: string): number {
+  const length = /^(0|[1-9][0-9]{0,2})$/.test(text) ? Number(text) : -1
+  if (length >= min && length <= WIDTH[family]) return length
+  throw new Wrong(expected, `an IPv${family} prefix is from ${min} to ${WIDTH[family]}`)
+}
+
+/** Addresses with a common beginning, as `to` of a route: '10.0.0.0/8', '::/0'; '10.0.0.1' is one host. */
+export function readNetwork(
+  found: unknown,
+  expected = 'a network such as 10.0.0.0/8 or fd00::/8, or one address',
+): Cidr {
+  if (typeof found !== 'string') throw new Wrong(expected)
+  const slash = found.indexOf('/')
+  const address = readAnyIp(slash < 0 ? found : found.slice(0, slash), expected)
+  const family = familyOf(address)
   const width = WIDTH[family]
-  const length = found.slice(slash + 1)
-  const prefix = /^(0|[1-9][0-9]{0,2})$/.test(length) ? Number(length) : -1
-  if (prefix < 1 || prefix > width) throw new Wrong(expected, `an IPv${family} prefix is from 1 to ${width}`)
+  const prefix = slash < 0 ? width : readLength(found.slice(slash + 1), 0, family, expected)
   const bits = ipBits(address)
-  const hostMask = (1n << BigInt(width - prefix)) - 1n
-  if (width - prefix > 1) {
-    if ((bits & hostMask) === 0n) {
-      const what =
-        family === 4 ? "the network's own address" : 'the subnet-router anycast address, RFC 4291 2.6.1'
-      throw new Wrong(expected, `that is ${what}`)
-    }
-    if (family === 4 && (bits & hostMask) === hostMask)
-      throw new Wrong(expected, "that is the network's broadcast address")
-  }
+  const start = startOf({ bits, prefix, family })
+  if (start !== bits)
+    throw new Wrong(expected, `that is a host; its network is ${ipText(start, family)}/${prefix}`)
   return { text: `${address}/${prefix}`, address, family, bits, prefix }
+}
+
+/** The first address of its network. */
+export function startOf({ bits, prefix, family }: Pick<Cidr, 'bits' | 'prefix' | 'family'>): bigint {
+  const host = BigInt(WIDTH[family] - prefix)
+  return (bits >> host) << host
+}
+
+/** True for a prefix that holds one address only. */
+export function isHost({ prefix, family }: Cidr): boolean {
+  return prefix === WIDTH[family]
+}
+
+/** What is special about an address in its network: "the network's own address", or undefined. */
+export function reservedIn(address: string, network: Cidr): string | undefined {
+  const host = BigInt(WIDTH[network.family] - network.prefix)
+  if (host < 2n) return undefined
+  const rest = ipBits(address) - startOf(network)
+  if (rest === 0n) return network.family === 4 ? NETWORK : ANYCAST
+  return network.family === 4 && rest === (1n << host) - 1n ? BROADCAST : undefined
+}
+
+function ipText(bits: bigint, family: 4 | 6): string {
+  if (family === 4) return [24n, 16n, 8n, 0n].map((at) => (bits >> at) & 255n).join('.')
+  const hex = bits.toString(16).padStart(32, '0')
+  return canonical6(hex.match(/.{4}/g)!.join(':'))
 }
 
 /** An address as a number. */

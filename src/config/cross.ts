@@ -1,18 +1,19 @@
 /**
  * What must fit together across ports: one owner for each name and address, patch ports in pairs,
  * VLANs that exist where they are named. Looks at the ports that are right in themselves, so that
- * one mistake is told once; a port with a mistake of its own takes no part.
+ * one mistake is told once; a port with a mistake of its own takes no part. Routers: router-cross.ts.
  */
-import { isLinkLocal } from './address.ts'
+import { MAX_PORTS } from '../packet/layout.ts'
 import { foundText, nearest, orList, type Path } from './error.ts'
-import { netnsPath, netnsText } from './netns.ts'
+import { checkOwners, type Holder, Owners } from './owners.ts'
 import type { Problems } from './problems.ts'
-import { carries, isAll, pairsOf, resolveDevice, resolveVlan, untaggedVid } from './resolve.ts'
-import { type PortKeys, portSchema } from './schema.ts'
+import { carries, isAll, pairsOf, resolveVlan, untaggedVid } from './resolve.ts'
+import { resolveDevice } from './resolve-device.ts'
+import { routersIn } from './router-candidate.ts'
+import { checkRouters, holdersOf, placed, type SwitchFacts } from './router-cross.ts'
+import { type PortKeys, portSchema, switchSchema } from './schema.ts'
 import { valueAt } from './source.ts'
-import { vid, Wrong } from './value.ts'
-
-const MAX_PORTS = 1024
+import { fieldsOf, vid, Wrong } from './value.ts'
 
 interface Candidate {
   switch: string
@@ -22,29 +23,62 @@ interface Candidate {
   keys: PortKeys | null
 }
 
-/** Finds what zod cannot see. `file` is the raw value of the whole file. */
+/** Finds what zod cannot see. */
 export function crossCheck(problems: Problems): void {
   const ports = candidates(problems.raw)
-  if (ports.length > MAX_PORTS)
-    problems.add(['switches'], { found: `${ports.length} ports`, expected: `at most ${MAX_PORTS}` })
-  checkNamespaces(problems)
-  checkOwners(ports, problems)
+  const routers = routersIn(problems.raw)
+  const interfaces = placed(routers)
+  // An interface on a switch is a port there and one of the router.
+  const count = interfaces.reduce((sum, { keys }) => sum + (keys.switch === undefined ? 1 : 2), ports.length)
+  if (count > MAX_PORTS)
+    problems.add(['switches'], { found: `${count} ports`, expected: `at most ${MAX_PORTS}` })
+  checkNames(problems)
+  checkOwners([...ports.flatMap((p) => holderOf(p, problems)), ...holdersOf(routers)], problems)
   checkPatches(ports, problems)
   for (const p of ports) if (p.keys?.vlan) checkTranslate(p, p.keys.vlan, problems)
   for (const name of new Set(ports.map((p) => p.switch))) {
     const own = ports.filter((p) => p.switch === name)
+    const here = interfaces.filter(({ keys }) => keys.switch === name)
+    const tagged = here.some(({ keys }) => keys.vlan !== undefined)
+    const macs = here.flatMap(({ path, keys }) => (keys.mac ? [[keys.mac, path] as const] : []))
     // Whether the switch is VLAN-aware is known only when all its ports are.
-    if (own.every((p) => p.keys)) checkStatics(own, problems)
+    if (own.every((p) => p.keys)) checkStatics(own, tagged, new Map(macs), problems)
   }
+  checkRouters(routers, switchFacts(ports, problems), problems)
 }
 
-function entries(value: unknown): [string, unknown][] {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+/** What routers need to know; undefined when not even the names of the switches can be read. */
+function switchFacts(
+  ports: readonly Candidate[],
+  problems: Problems,
+): Map<string, SwitchFacts | null> | undefined {
+  const { value } = valueAt(problems.raw, ['switches'])
+  const known = value === undefined ? !problems.any : typeof value === 'object' && !Array.isArray(value)
+  if (!known) return undefined
+  return new Map(
+    fieldsOf(value).map(([name, body]) => {
+      if (!switchSchema.safeParse(body).success) return [name, null]
+      const vlans = ports
+        .filter((p) => p.switch === name)
+        .map((p) => ({ written: p.keys!.vlan !== undefined, vlan: resolveVlan(p.keys!.vlan, true) }))
+      const vids = vlans.flatMap(({ vlan }) => {
+        const untagged = untaggedVid(vlan)
+        return [...(untagged === undefined ? [] : [untagged]), ...(vlan.mode === 'trunk' ? vlan.allowed : [])]
+      })
+      const facts: SwitchFacts = {
+        ports: vlans.length,
+        tagged: vlans.some(({ written }) => written),
+        vids: [...new Set(vids)].sort((a, b) => a - b),
+        carries: (vid) => vlans.some(({ vlan }) => carries(vlan, vid)),
+      }
+      return [name, facts]
+    }),
+  )
 }
 
 function candidates(raw: unknown): Candidate[] {
-  return entries(valueAt(raw, ['switches']).value).flatMap(([sw, body]) =>
-    entries(valueAt(body, ['ports']).value).map(([port, body]) => ({
+  return fieldsOf(valueAt(raw, ['switches']).value).flatMap(([sw, body]) =>
+    fieldsOf(valueAt(body, ['ports']).value).map(([port, body]) => ({
       switch: sw,
       port,
       path: ['switches', sw, 'ports', port],
@@ -53,72 +87,44 @@ function candidates(raw: unknown): Candidate[] {
   )
 }
 
-function checkNamespaces(problems: Problems): void {
+/** Of namespaces, and of switches and routers: 'lan.web' must be one port. */
+function checkNames(problems: Problems): void {
   const { value } = valueAt(problems.raw, ['namespaces'])
-  if (!Array.isArray(value)) return
-  const owners = new Owners(problems, 'each namespace once')
-  for (const [i, name] of value.entries())
-    if (typeof name === 'string') owners.claim(name, ['namespaces', i], name)
+  const namespaces = new Owners(problems, 'each namespace once')
+  for (const [i, name] of Array.isArray(value) ? value.entries() : [])
+    if (typeof name === 'string') namespaces.claim(name, ['namespaces', i], name)
+  const names = new Owners(problems, 'another name than that of a switch')
+  for (const key of ['switches', 'routers'] as const)
+    for (const [name] of fieldsOf(valueAt(problems.raw, [key]).value))
+      names.claim(name, [key, name], `the name ${name}`)
 }
 
-/** Things that may have one owner. */
-class Owners {
-  private readonly problems: Problems
-  private readonly expected: string
-  private readonly first = new Map<string, Path>()
-
-  constructor(problems: Problems, expected: string) {
-    this.problems = problems
-    this.expected = expected
+/** What a port owns; nothing if something is wrong with it. */
+function holderOf({ port, path, keys, ...at }: Candidate, problems: Problems): Holder[] {
+  if (!keys) return []
+  const device = resolveDevice(port, keys)
+  if (!('name' in device)) return []
+  const own = [...path, device.type]
+  const written = device.type !== 'host' || keys.host?.name !== undefined
+  if (!written && Buffer.byteLength(device.name) > 15) {
+    problems.add(own, {
+      found: 'no name',
+      expected: 'the key name',
+      hint: "the port's own is longer than the 15 bytes of a device name",
+    })
+    return []
   }
-
-  claim(key: string, path: Path, found: string): void {
-    const owner = this.first.get(key)
-    if (owner === undefined) this.first.set(key, path)
-    else
-      this.problems.add(path, {
-        found: `${found} again`,
-        expected: this.expected,
-        hint: `also at ${this.problems.lineOf(owner)}`,
-      })
-  }
-
-  has(key: string): Path | undefined {
-    return this.first.get(key)
-  }
-}
-
-/** Device names per namespace, IP addresses, MAC addresses. */
-function checkOwners(ports: Candidate[], problems: Problems): void {
-  const names = new Owners(problems, 'another name')
-  const addresses = new Owners(problems, 'another address')
-  const macs = new Owners(problems, 'another MAC address')
-  for (const p of ports) {
-    if (!p.keys) continue
-    const device = resolveDevice(p.port, p.keys, '/')
-    const path = [...p.path, device.type]
-    if ('name' in device) {
-      const own = p.keys[device.type]
-      const written = own && 'name' in own && own.name !== undefined
-      if (!written && Buffer.byteLength(device.name) > 15) {
-        problems.add(path, {
-          found: 'no name',
-          expected: 'the key name',
-          hint: "the port's own is longer than the 15 bytes of a device name",
-        })
-        continue
-      }
-      const found = `'${device.name}' in ${netnsText(device.netns)}`
-      names.claim(`${netnsPath(device.netns)} ${device.name}`, written ? [...path, 'name'] : path, found)
-    }
-    if (!('addresses' in device)) continue
-    for (const [i, cidr] of device.addresses.entries()) {
-      const address = cidr.slice(0, cidr.indexOf('/'))
-      const scope = isLinkLocal(address) ? p.switch : ''
-      addresses.claim(`${scope} ${address}`, [...path, 'addresses', i], address)
-    }
-    if (device.mac) macs.claim(device.mac, [...path, 'mac'], device.mac)
-  }
+  const { name, netns } = device
+  return [
+    {
+      path: own,
+      device: { path: written ? [...own, 'name'] : own, name, netns },
+      addresses: 'addresses' in device ? device.addresses : [],
+      mac: 'mac' in device ? device.mac : undefined,
+      // Ports of a switch that does not look at tags are all in one VLAN here.
+      link: `${at.switch} ${untaggedVid(resolveVlan(keys.vlan, true))}`,
+    },
+  ]
 }
 
 /** A patch port and the one it names must name each other. */
@@ -130,8 +136,8 @@ function checkPatches(ports: Candidate[], problems: Problems): void {
 
   // A switch with a mistake that hides its ports; nothing can be said about them.
   const unread = new Set(
-    entries(valueAt(problems.raw, ['switches']).value)
-      .filter(([, body]) => problems.any && entries(valueAt(body, ['ports']).value).length === 0)
+    fieldsOf(valueAt(problems.raw, ['switches']).value)
+      .filter(([, body]) => problems.any && fieldsOf(valueAt(body, ['ports']).value).length === 0)
       .map(([sw]) => sw),
   )
 
@@ -222,13 +228,21 @@ function checkTranslate(p: Candidate, keys: NonNullable<PortKeys['vlan']>, probl
   }
 }
 
-/** Static addresses of one switch: in a VLAN the port carries, and behind one port only. */
-function checkStatics(ports: Candidate[], problems: Problems): void {
-  const vlanAware = ports.some((p) => p.keys!.vlan !== undefined)
+/**
+ * Static addresses of one switch: in a VLAN the port carries, and behind one port only.
+ * @param tagged an interface of a router names a VLAN of it
+ * @param devices owners of MAC addresses, to which those of the ports are added
+ */
+function checkStatics(
+  ports: Candidate[],
+  tagged: boolean,
+  devices: Map<string, Path>,
+  problems: Problems,
+): void {
+  const vlanAware = tagged || ports.some((p) => p.keys!.vlan !== undefined)
   const statics = new Owners(problems, 'each static address once per VLAN')
-  const devices = new Map<string, Path>()
   for (const p of ports) {
-    const device = resolveDevice(p.port, p.keys!, '/')
+    const device = resolveDevice(p.port, p.keys!)
     if ('mac' in device && device.mac) devices.set(device.mac, p.path)
   }
   for (const p of ports) {

@@ -9,8 +9,8 @@ import { anyMtu, fits, flag, list, mac, mapping, mtu, type Refuse } from './shap
 import * as value from './value.ts'
 import { leaf } from './value.ts'
 
-const cidr = leaf((found) => readCidr(found), { type: 'string' })
-const ip = leaf((found) => readIp(found), { type: 'string' })
+export const cidr = leaf((found) => readCidr(found), { type: 'string' })
+export const ip = leaf((found) => readIp(found), { type: 'string' })
 const deviceName = leaf(value.deviceName, { type: 'string' })
 const netns = leaf(value.netns, { type: ['string', 'integer'] })
   .default('')

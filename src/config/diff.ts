@@ -1,8 +1,12 @@
 /**
  * The difference of two configurations, as the steps that make the one of the other, in the order in
- * which they can be done: first what goes (ports, then the switches and namespaces they were in), then
- * what comes, then what only changes its settings. What is equal is not mentioned, so its traffic is
- * not touched.
+ * which they can be done: first what goes, then what comes, then what only changes its settings; what
+ * stands on something goes before it and comes after it. What is equal is not mentioned, so its traffic
+ * is not touched. Routers are in diff-router.ts.
+ *
+ *     goes      routes by an interface that goes, interfaces, routers, ports, switches, namespaces
+ *     comes     namespaces, switches, ports
+ *     then      routers, interfaces, rules, routes
  *
  *     changed in a port                            step
  *     device, fault                                remove-port, add-port
@@ -11,6 +15,7 @@
  * The two ends of a patch are opened again together: each knows the other.
  */
 import { isDeepStrictEqual } from 'node:util'
+import { type RouterChange, routersComing, routersGoing } from './diff-router.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from './types.ts'
 
 export type Change =
@@ -24,6 +29,7 @@ export type Change =
   | { op: 'set-switch'; name: string; config: SwitchConfig }
   | { op: 'add-port'; switch: string; port: string; config: PortConfig }
   | { op: 'set-port'; switch: string; port: string; config: PortConfig }
+  | RouterChange
 
 interface PortAt {
   switch: string
@@ -35,7 +41,7 @@ export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
   const before = portsOf(old)
   const after = portsOf(next)
   const again = reopened(before, after)
-  const changes: Change[] = []
+  const changes: Change[] = [...routersGoing(old.routers, next.routers)]
 
   for (const [key, at] of before) {
     if (!after.has(key) || again.has(key))
@@ -59,15 +65,20 @@ export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
     const { ports: __, ...was } = old.switches[name]
     if (!isDeepStrictEqual(was, settings)) changes.push({ op: 'set-switch', name, config })
   }
-  for (const [key, at] of after)
-    if (!before.has(key) || again.has(key)) changes.push({ op: 'add-port', ...at })
+  const added = [...after].filter(([key]) => !before.has(key) || again.has(key)).map(([, at]) => at)
+  for (const at of [...added.filter((p) => !isReplay(p)), ...added.filter(isReplay)])
+    changes.push({ op: 'add-port', ...at })
   for (const [key, at] of after) {
     const was = before.get(key)
     if (was && !again.has(key) && !isDeepStrictEqual(was.config, at.config))
       changes.push({ op: 'set-port', ...at })
   }
+  changes.push(...routersComing(old.routers, next.routers))
   return changes
 }
+
+/** Comes after the others: what is replayed shall find the ports it is for. */
+const isReplay = ({ config }: PortAt): boolean => config.device.type === 'pcap'
 
 /** By 'switch.port'. */
 function portsOf(config: FabricConfig): Map<string, PortAt> {

@@ -58,9 +58,17 @@ export function foundText(value: unknown): string {
 }
 
 /** 'a, b or c'. */
-export function orList(items: readonly string[]): string {
+export function orList(items: readonly string[], or = 'or'): string {
   if (items.length < 2) return items.join('')
-  return `${items.slice(0, -1).join(', ')} or ${items.at(-1)}`
+  return `${items.slice(0, -1).join(', ')} ${or} ${items.at(-1)}`
+}
+
+const SOME = 8
+
+/** The same of a list that may be long: 'a, b, c, d, e, f, g, h or 12 others'. */
+export function someOf(items: readonly string[], or = 'or'): string {
+  if (items.length <= SOME + 1) return orList(items, or)
+  return `${items.slice(0, SOME).join(', ')} ${or} ${items.length - SOME} others`
 }
 
 /** The candidate that `word` was most likely meant to be, if one is near. */

@@ -1,6 +1,6 @@
 /**
  * Reads a configuration: text -> YAML (source.ts) -> keys (schema.ts) -> what fits together (cross.ts)
- * -> FabricConfig (resolve.ts). All of it is checked before anything is touched, and all problems are
+ * -> files it names (rules.ts) -> FabricConfig (resolve.ts). All of it is checked before anything is touched, and all problems are
  * told at once, in a ConfigError.
  *
  * What only the machine can tell (does the namespace exist?) is checkSystem, in system.ts.
@@ -12,6 +12,7 @@ import { crossCheck } from './cross.ts'
 import { ConfigError, type Path } from './error.ts'
 import { Problems } from './problems.ts'
 import { resolveFile } from './resolve.ts'
+import { readRules } from './rules.ts'
 import { fileSchema } from './schema.ts'
 import { Source } from './source.ts'
 import type { FabricConfig } from './types.ts'
@@ -74,9 +75,10 @@ function check(problems: Problems, directory: string): FabricConfig {
   const result = fileSchema.safeParse(problems.raw)
   if (!result.success) problems.addIssues(result.error.issues, keysAt)
   crossCheck(problems)
+  const rules = readRules(problems, directory)
   const found = problems.sorted
   if (!result.success || found.length > 0) throw new ConfigError(found)
-  const config = resolveFile(result.data, directory)
+  const config = resolveFile(result.data, directory, rules)
   problems.remember(config)
   return config
 }

@@ -3,7 +3,7 @@
  * caller said, before any default.
  */
 import type { z } from 'zod'
-import { type ConfigProblem, foundText, nearest, orList, type Path, pathText } from './error.ts'
+import { type ConfigProblem, foundText, nearest, orList, type Path, pathText, someOf } from './error.ts'
 import { LATER } from './schema.ts'
 import { type Source, valueAt } from './source.ts'
 import type { FabricConfig } from './types.ts'
@@ -18,6 +18,8 @@ export class Problems {
   readonly raw: unknown
   private readonly source: Source | null
   private readonly list: ConfigProblem[]
+  /** In other files. */
+  private readonly elsewhere: ConfigProblem[] = []
 
   constructor(raw: unknown, source: Source | null) {
     this.raw = raw
@@ -37,13 +39,13 @@ export class Problems {
   }
 
   get any(): boolean {
-    return this.list.length > 0
+    return this.list.length > 0 || this.elsewhere.length > 0
   }
 
-  /** All of them, in the order of the file. */
+  /** All of them, in the order of the file; then those of other files. */
   get sorted(): ConfigProblem[] {
     const place = (p: ConfigProblem) => (p.line ?? 0) * 1e6 + (p.column ?? 0)
-    return this.list.toSorted((a, b) => place(a) - place(b))
+    return [...this.list.toSorted((a, b) => place(a) - place(b)), ...this.elsewhere]
   }
 
   /** Something wrong at `path`. `found` is the value there unless told otherwise. */
@@ -58,6 +60,18 @@ export class Problems {
       expected: params.expected,
       hint: params.hint,
     })
+  }
+
+  /** Something wrong in a file that this one names. */
+  addElsewhere(problem: ConfigProblem): void {
+    this.elsewhere.push(problem)
+  }
+
+  /** At `path` stands a name that nothing has. */
+  addUnknownName(path: Path, name: string, expected: string, known: readonly string[]): void {
+    const guess = nearest(name, known)
+    const all = known.length > 0 ? `: ${someOf(known)}` : ''
+    this.add(path, { expected: `${expected}${all}`, hint: guess && `did you mean ${guess}?` })
   }
 
   /** 'switches.lan.ports.a.tap.mac, line 12': for the other place of a problem that has two. */

@@ -2,25 +2,51 @@
  * From the keys of a file, checked, to the FabricConfig the fabric builds: the defaults that depend on
  * another key, and one spelling for everything.
  */
-import { resolve as resolvePath } from 'node:path'
 import type { PortVlan } from '../switch/vlan.ts'
+import { resolveDevice } from './resolve-device.ts'
+import { resolveRouter } from './router-resolve.ts'
 import type { FileKeys, PortKeys, SwitchKeys } from './schema.ts'
-import type { DeviceConfig, FabricConfig, PortConfig, SwitchConfig } from './types.ts'
+import type {
+  DeviceConfig,
+  FabricConfig,
+  PortConfig,
+  RouterConfig,
+  RulesConfig,
+  SwitchConfig,
+} from './types.ts'
 
 const TPID_C = 0x8100
 const DEFAULT_VID = 1
 /** Longest IP packet: what a port without a device of its own may carry. */
 const MTU_MAX = 65535
 
-/** @param directory that relative paths start from */
-export function resolveFile(keys: FileKeys, directory: string): FabricConfig {
+/**
+ * @param directory that relative paths start from
+ * @param rules what the rules files of each router say, by its name
+ */
+export function resolveFile(
+  keys: FileKeys,
+  directory: string,
+  rules: ReadonlyMap<string, RulesConfig[]>,
+): FabricConfig {
+  const routerKeys = keys.routers ?? {}
+  const tagged = new Set(
+    Object.values(routerKeys).flatMap(({ interfaces }) =>
+      Object.values(interfaces).flatMap((i) => (i.vlan === undefined ? [] : [i.switch])),
+    ),
+  )
   const switches: Record<string, SwitchConfig> = {}
-  for (const [name, sw] of Object.entries(keys.switches)) switches[name] = resolveSwitch(sw, directory)
-  return { namespaces: keys.namespaces, poll: keys.poll, switches }
+  for (const [name, sw] of Object.entries(keys.switches ?? {}))
+    switches[name] = resolveSwitch(sw, tagged.has(name), directory)
+  const routers: Record<string, RouterConfig> = {}
+  for (const [name, router] of Object.entries(routerKeys))
+    routers[name] = resolveRouter(router, rules.get(name) ?? [], (sw) => switches[sw].vlanAware)
+  return { namespaces: keys.namespaces, poll: keys.poll, switches, routers }
 }
 
-function resolveSwitch(keys: SwitchKeys, directory: string): SwitchConfig {
-  const vlanAware = Object.values(keys.ports).some((port) => port.vlan !== undefined)
+/** @param tagged a router's interface on it names a VLAN */
+function resolveSwitch(keys: SwitchKeys, tagged: boolean, directory: string): SwitchConfig {
+  const vlanAware = tagged || Object.values(keys.ports).some((port) => port.vlan !== undefined)
   const ports: Record<string, PortConfig> = {}
   for (const [name, port] of Object.entries(keys.ports))
     ports[name] = resolvePort(name, port, vlanAware, directory)
@@ -54,27 +80,6 @@ function resolvePort(name: string, keys: PortKeys, vlanAware: boolean, directory
 function defaultMtu(device: DeviceConfig): number {
   if (device.type === 'packet') return 0
   return 'mtu' in device ? device.mtu : MTU_MAX
-}
-
-export function resolveDevice(port: string, keys: PortKeys, directory: string): DeviceConfig {
-  const { tap, tun, host, packet, patch, pcap } = keys
-  const kernel = tap ?? tun
-  if (kernel) {
-    const { offload, persist, queues } = kernel
-    return { type: tap ? 'tap' : 'tun', ...link(kernel.name, kernel.netns, kernel), offload, persist, queues }
-  }
-  if (host) return { type: 'host', ...link(host.name ?? port, '', host), offload: host.offload }
-  if (packet) return { type: 'packet', name: packet.name, netns: packet.netns }
-  if (patch) return { type: 'patch', switch: patch.switch, port: patch.port }
-  if (pcap)
-    return { type: 'pcap', file: resolvePath(directory, pcap.file), loop: pcap.loop, speed: pcap.speed }
-  return { type: 'memory' }
-}
-
-function link(name: string, netns: string, keys: NonNullable<PortKeys['host']>) {
-  const addresses = keys.addresses.map((a) => a.text)
-  const { gateway: gateways, mac, mtu } = keys
-  return { name, netns, addresses, gateways, ...(mac === undefined ? {} : { mac }), mtu }
 }
 
 export function resolveVlan(keys: PortKeys['vlan'], vlanAware: boolean): PortVlan {

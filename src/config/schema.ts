@@ -2,9 +2,10 @@
  * The keys of a configuration file: names, values, defaults, in the order in which a reader meets them.
  * The description of each key is its documentation (also in the JSON Schema: toJSONSchema(fileSchema)).
  *
- *     file      namespaces, poll, switches
+ *     file      namespaces, poll, switches, routers
  *     switch    aging, limit, reserved, ports
  *     port      one device (tap, tun, host, packet, patch, pcap, memory), and our side of it
+ *     router    interfaces, routes, policies, nat, rules, rules6, profile: router-schema.ts
  *
  * The devices are in devices.ts; what a single value may be, in value.ts and address.ts; what must fit
  * together across ports, in cross.ts. resolve.ts makes the FabricConfig of it. To add a key: here, in
@@ -13,9 +14,11 @@
 import { z } from 'zod'
 import { host, memory, packet, patch, pcap, tap, tun } from './devices.ts'
 import { orList } from './error.ts'
+import { fault } from './fault.ts'
+import { routerSchema } from './router-schema.ts'
 import { anyMtu, fits, flag, kind, list, mac, mapping, named, vid } from './shape.ts'
 import * as value from './value.ts'
-import { integer, leaf } from './value.ts'
+import { integer, leaf, oneOf } from './value.ts'
 
 const VLAN_KINDS = ['access', 'trunk', 'tunnel'] as const
 const trunk = z
@@ -87,22 +90,6 @@ const staticAddress = z
   )
   .meta({ type: ['string', 'object'] })
 
-const share = leaf(value.share, { type: ['number', 'string'] }).default(0)
-const delay = leaf(value.delay, { type: ['number', 'string'] }).default(0)
-const rates = mapping({
-  loss: share.describe('Share of packets lost: 0.005 or 0.5%'),
-  duplicate: share.describe('Share sent twice'),
-  reorder: share.describe('Share that overtakes'),
-  truncate: share.describe('Share cut short'),
-  delay: delay.describe('Time every packet is held: 10ms'),
-  jitter: delay.describe('Random time on top'),
-}).transform(({ delay: delayMs, jitter: jitterMs, ...shares }) => ({ ...shares, delayMs, jitterMs }))
-const fault = mapping({
-  seed: integer(0, 0xffffffff, 'a number').default(1).describe('The same seed makes the same faults'),
-  rx: rates.optional().describe('To packets that come in by this port'),
-  tx: rates.optional().describe('To packets that leave by it'),
-}).describe('A bad line, for tests')
-
 export const DEVICES = ['tap', 'tun', 'host', 'packet', 'patch', 'pcap', 'memory'] as const
 
 export const portSchema = fits(
@@ -138,7 +125,7 @@ export const portSchema = fits(
   },
 )
 
-const switchSchema = mapping({
+export const switchSchema = mapping({
   aging: leaf(value.aging, { type: ['string', 'number'] })
     .default(300)
     .describe('Time after which a silent address is forgotten: 300s, 5m, 0 = never'),
@@ -149,25 +136,26 @@ const switchSchema = mapping({
   ports: named(portSchema, 'a mapping of ports').default({}).describe('By name'),
 })
 
-export const fileSchema = mapping(
-  {
-    namespaces: list(leaf(value.netnsName, { type: 'string' }))
-      .default([])
-      .describe('Network namespaces, created when missing and removed at exit if we created them'),
-    poll: leaf(
-      (found): 'sleep' | 'adaptive' | 'busy' => {
-        if (found === 'sleep' || found === 'adaptive' || found === 'busy') return found
-        throw new value.Wrong('sleep, adaptive or busy')
-      },
-      { enum: ['sleep', 'adaptive', 'busy'] },
-    )
-      .default('adaptive')
-      .describe(
-        'How the worker waits: sleep at once; adaptive spins a little under traffic; busy never sleeps',
-      ),
-    switches: named(switchSchema, 'a mapping of switches').describe('By name'),
+export const fileSchema = fits(
+  mapping(
+    {
+      namespaces: list(leaf(value.netnsName, { type: 'string' }))
+        .default([])
+        .describe('Network namespaces, created when missing and removed at exit if we created them'),
+      poll: oneOf('sleep', 'adaptive', 'busy')
+        .default('adaptive')
+        .describe(
+          'How the worker waits: sleep at once; adaptive spins a little under traffic; busy never sleeps',
+        ),
+      switches: named(switchSchema, 'a mapping of switches').optional().describe('By name'),
+      routers: named(routerSchema, 'a mapping of routers').optional().describe('By name'),
+    },
+    'a mapping with at least the key switches',
+  ),
+  (found, refuse) => {
+    if (found.switches === undefined && found.routers === undefined)
+      refuse(['switches'], { expected: 'a mapping of switches', hint: 'or routers' })
   },
-  'a mapping with at least the key switches',
 )
 
 export type FileKeys = z.output<typeof fileSchema>
@@ -178,5 +166,5 @@ export type PortKeys = z.output<typeof portSchema>
 export const LATER: Record<string, string> = {
   vteps: 'VXLAN',
   vxlan: 'VXLAN',
-  routers: 'the router',
+  wireguard: 'WireGuard',
 }

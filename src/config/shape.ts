@@ -15,8 +15,11 @@ export const kind = (expected: string) => ({
 export const mapping = <S extends z.ZodRawShape>(shape: S, expected = 'a mapping') =>
   z.strictObject(shape, kind(expected))
 export const list = <S extends z.ZodType>(item: S, expected = 'a list') => z.array(item, kind(expected))
-export const named = <S extends z.ZodType>(item: S, expected: string) =>
-  z.record(z.string().regex(value.NAME, { error: value.NAME_EXPECTED }), item, kind(expected))
+export const named = <S extends z.ZodType>(
+  item: S,
+  expected: string,
+  { pattern, error } = { pattern: value.NAME, error: value.NAME_EXPECTED },
+) => z.record(z.string().regex(pattern, { error }), item, kind(expected))
 
 /** Tells what is wrong at `path`, counted from the mapping that is checked. */
 export type Refuse = (path: (string | number)[], params: WrongParams) => void

@@ -20,9 +20,9 @@ import {
 } from 'yaml'
 import { type ConfigProblem, type Path, pathText } from './error.ts'
 
-/** Enough for one alias on each of the 1024 ports a fabric can have. */
 /** Mistakes of syntax that are told. */
 const SYNTAX_SHOWN = 3
+/** Enough for one alias on each of the 1024 ports a fabric can have. */
 const MAX_ALIASES = 4096
 /** Levels of nesting; a configuration has ten. The parser is recursive. */
 const MAX_DEPTH = 64

@@ -28,7 +28,7 @@ export type Ours = (netns: Netns, name: string) => boolean
  */
 export function checkSystem(config: FabricConfig, running?: FabricConfig): void {
   const own = new Set<string>()
-  for (const { device } of portsOf(running)) {
+  for (const { device } of devicesOf(running)) {
     if ('name' in device && device.type !== 'packet') own.add(`${netnsPath(device.netns)} ${device.name}`)
   }
   const problems = systemProblems(config, (netns, name) => own.has(`${netnsPath(netns)} ${name}`))
@@ -38,20 +38,32 @@ export function checkSystem(config: FabricConfig, running?: FabricConfig): void 
 /** What is in the way, with the same places as a ConfigError's problems; [] = nothing. */
 export function systemProblems(config: FabricConfig, ours: Ours = () => false): ConfigProblem[] {
   const problems = Problems.about(config)
-  for (const { path, device } of portsOf(config)) {
+  for (const { path, device } of devicesOf(config)) {
     if (device.type === 'pcap') checkFile(device.file, path, problems)
     else if ('name' in device) checkDevice(config, device, path, problems, ours)
   }
   return problems.sorted
 }
 
-function portsOf(config: FabricConfig | undefined): { path: Path; device: DeviceConfig }[] {
-  return Object.entries(config?.switches ?? {}).flatMap(([sw, { ports }]) =>
-    Object.entries(ports).map(([port, { device }]) => ({
-      path: ['switches', sw, 'ports', port, device.type],
-      device,
-    })),
+interface Placed {
+  path: Path
+  device: DeviceConfig
+}
+
+/** Of ports and of routers' interfaces. */
+function devicesOf(config: FabricConfig | undefined): Placed[] {
+  const ofPorts = Object.entries(config?.switches ?? {}).flatMap(([sw, { ports }]) =>
+    Object.entries(ports).map(([port, { device }]): Placed => {
+      return { path: ['switches', sw, 'ports', port, device.type], device }
+    }),
   )
+  const ofRouters = Object.entries(config?.routers ?? {}).flatMap(([router, { interfaces }]) =>
+    Object.entries(interfaces).flatMap(([name, { on }]): Placed[] => {
+      if (on.type === 'switch') return []
+      return [{ path: ['routers', router, 'interfaces', name, on.type], device: on }]
+    }),
+  )
+  return [...ofPorts, ...ofRouters]
 }
 
 type NamedDevice = Extract<DeviceConfig, { name: string }>

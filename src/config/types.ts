@@ -84,20 +84,29 @@ export interface RouterConfig {
   policies: PolicyConfig[]
   /** What the `nat` key says; compiled into rules (control/nat-rules.ts). */
   nat: NatConfig[]
-  /** Files in iptables-save format, read whole: text and where it came from. */
-  rules: { file: string; text: string; family: 4 | 6 }[]
+  /** Checked; each table is in one of them, for each family. */
+  rules: RulesConfig[]
   /** How conntrack and NAT behave: as the kernel, or as BCP 127 asks. */
   profile: 'linux' | 'rfc'
 }
 
+/** A file in iptables-save (family 4) or ip6tables-save (6) format, read whole. */
+export interface RulesConfig {
+  /** From the directory of the configuration on, as that was named. */
+  file: string
+  text: string
+  family: 4 | 6
+}
+
 export interface InterfaceConfig {
-  /** A switch of this fabric (and VLAN), or a device of its own. */
+  /** A switch of this fabric, or a device of its own. `vlan` is null if the switch does not look at tags. */
   on:
     | { type: 'switch'; switch: string; vlan: number | null }
     | Exclude<DeviceConfig, { type: 'patch' | 'pcap' | 'host' }>
   /** CIDRs of ours, IPv4 and IPv6. */
   addresses: string[]
   mac?: string
+  /** Longest IP packet, bytes; 0 = whatever the device has (packet). */
   mtu: number
   rpFilter: 'off' | 'strict' | 'loose'
   clampMss: boolean
@@ -108,7 +117,7 @@ export interface RouteConfig {
   /** CIDR; 0.0.0.0/0 and ::/0 for `default`. */
   to: string
   kind: 'unicast' | 'blackhole' | 'unreachable' | 'prohibit' | 'throw'
-  /** Next hops; several are equal-cost paths. `via` '' = on the link. */
+  /** Next hops; several are equal-cost paths; none unless unicast. `via` '' = on the link. */
   hops: { via: string; interface: string; weight: number }[]
   metric: number
   table: number
@@ -116,16 +125,28 @@ export interface RouteConfig {
   src: string
 }
 
-/** `ip rule`. */
+/** `ip rule`. '' and null match everything. Of one priority, the first is asked first. */
 export interface PolicyConfig {
   priority: number
+  /** Has routes, or is local or main. */
   table: number
+  /** CIDRs. */
   from: string
   to: string
+  /** Where the packet came in. */
   interface: string
+  /** 32 bits, unsigned; the value has no bits beside the mask's. */
   mark: { value: number; mask: number } | null
 }
 
 export type NatConfig =
   | { type: 'masquerade'; from: string; out: string }
-  | { type: 'publish'; proto: 'tcp' | 'udp'; listen: string; listenPorts: [number, number]; to: string; toPort: number }
+  /** Port listenPorts[0] + n of `listen` ('' = every address of ours) leads to port toPort + n of `to`. */
+  | {
+      type: 'publish'
+      proto: 'tcp' | 'udp'
+      listen: string
+      listenPorts: [first: number, last: number]
+      to: string
+      toPort: number
+    }

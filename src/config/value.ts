@@ -4,6 +4,7 @@
  * `leaf` makes a zod schema of a reader.
  */
 import { z } from 'zod'
+import { orList } from './error.ts'
 
 /** Why a value is not taken; never leaves the schema. */
 export class Wrong {
@@ -44,6 +45,23 @@ export function flag(found: unknown): boolean {
   if (typeof found === 'boolean') return found
   const word = typeof found === 'string' && /^(yes|no|on|off)$/i.test(found)
   throw new Wrong('true or false', word ? 'YAML 1.2 has no other words for it' : undefined)
+}
+
+/** Key and value of each entry of a mapping; none of anything else. */
+export function fieldsOf(value: unknown): [string, unknown][] {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+}
+
+/** One of a few words. */
+export function oneOf<const W extends string>(...words: W[]) {
+  return leaf(
+    (found): W => {
+      const word = words.find((w) => w === found)
+      if (word !== undefined) return word
+      throw new Wrong(orList(words))
+    },
+    { enum: words },
+  )
 }
 
 export function integer(min: number, max: number, what = 'a whole number', hint?: string) {

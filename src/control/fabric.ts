@@ -19,9 +19,20 @@ import { planeMemory } from '../packet/memory.ts'
 import { Capture } from './capture.ts'
 import { type FabricEvents, type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
-import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
+import { namespaceExists } from './iproute.ts'
+import type {
+  CounterRow,
+  DropRow,
+  FdbRow,
+  NeighborRow,
+  PortStatus,
+  RouteRow,
+  StatusReport,
+  VlanRow,
+} from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 import * as view from './view.ts'
+import * as viewRouter from './view-router.ts'
 
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
@@ -89,9 +100,11 @@ export class Fabric extends EventEmitter<FabricEvents> {
       const { inventory } = this
       const done: string[] = []
       try {
+        // Namespaces that somebody deleted meanwhile come back before the ports that were in them.
+        const gone = next.namespaces.filter((n) => before.namespaces.includes(n) && !namespaceExists(n))
+        for (const name of gone) done.push(await inventory.addNamespace(name))
         for (const port of this.lost(next)) {
-          await inventory.removePort(port.switch, port.name)
-          await inventory.addPort(port.switch, port.name, port.config)
+          await inventory.reopen(port)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
@@ -237,6 +250,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
   drops(): DropRow[] {
     return view.drops(this)
+  }
+  routes(router?: string): RouteRow[] {
+    return viewRouter.routes(this, router)
+  }
+  neighbors(router?: string): NeighborRow[] {
+    return viewRouter.neighbors(this, router)
   }
   status(): StatusReport {
     return view.status(this, this.link.running)

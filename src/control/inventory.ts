@@ -17,6 +17,7 @@ import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { addNamespace, deleteNamespace, namespaceExists } from './iproute.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
+import { RouterInventory } from './router-inventory.ts'
 
 export class Inventory {
   readonly memory: PlaneMemory
@@ -27,6 +28,7 @@ export class Inventory {
   readonly created: string[] = []
   /** Counters of ports that are gone, so that the totals stay whole. */
   readonly retired = new Float64Array(COUNTER_WORDS)
+  readonly routing: RouterInventory
   private readonly link: WorkerLink
   /** Indices of ports that are being added, or are the other end of a patch. */
   private readonly promised = new Map<string, number>()
@@ -34,6 +36,7 @@ export class Inventory {
   constructor(memory: PlaneMemory, link: WorkerLink) {
     this.memory = memory
     this.link = link
+    this.routing = new RouterInventory(this, link)
   }
 
   port(switchName: string, name: string): LivePort | undefined {
@@ -81,6 +84,26 @@ export class Inventory {
         this.switches.delete(change.name)
         return `switch ${change.name}: removed`
       }
+      case 'add-router':
+        await this.routing.add(change.name)
+        return `router ${change.name}: added`
+      case 'remove-router':
+        await this.routing.remove(change.name)
+        return `router ${change.name}: removed`
+      case 'add-interface':
+        await this.routing.addInterface(change.router, change.name, change.config)
+        return `interface ${change.router}.${change.name}: added`
+      case 'set-interface':
+        await this.routing.setInterface(change.router, change.name, change.config)
+        return `interface ${change.router}.${change.name}: changed`
+      case 'remove-interface':
+        await this.routing.removeInterface(change.router, change.name)
+        return `interface ${change.router}.${change.name}: removed`
+      case 'set-routes':
+        await this.routing.setRoutes(change.router, change.routes, change.policies)
+        return `router ${change.router}: routes changed`
+      case 'set-rules':
+        return `router ${change.router}: rules changed`
       case 'add-port':
         await this.addPort(change.switch, change.port, change.config)
         return `port ${change.switch}.${change.port}: added`
@@ -93,10 +116,10 @@ export class Inventory {
     }
   }
 
-  private async addNamespace(name: string): Promise<string> {
+  async addNamespace(name: string): Promise<string> {
     if (namespaceExists(name)) return `namespace ${name}: was there`
     await addNamespace(name)
-    this.created.push(name)
+    if (!this.created.includes(name)) this.created.push(name)
     return `namespace ${name}: created`
   }
 
@@ -111,9 +134,8 @@ export class Inventory {
   }
 
   private async addSwitch(name: string, config: SwitchConfig): Promise<void> {
-    const used = new Set([...this.switches.values()].map((s) => s.id))
-    let id = 0
-    while (used.has(id)) id++
+    if (this.routing.routers.has(name)) throw new Error(`switch ${name}: a router has this name`)
+    const id = this.freeStage()
     const seed = (Math.random() * 0x100000000) | 0
     const sw: LiveSwitch = { id, name, config, fdb: HashTable.memory(config.limit, seed) }
     await this.link.send(switchCommand(sw))
@@ -137,16 +159,52 @@ export class Inventory {
     sw.config = config
   }
 
+  /** An id no switch and no router has. */
+  freeStage(): number {
+    const used = new Set([...this.switches.values(), ...this.routing.routers.values()].map((s) => s.id))
+    let id = 0
+    while (used.has(id)) id++
+    return id
+  }
+
+  private stageId(name: string): number {
+    const stage = this.switches.get(name) ?? this.routing.routers.get(name)
+    if (!stage) throw new Error(`no switch ${name}`)
+    return stage.id
+  }
+
+  /** Every index that counts: of ports, and reserved ones. */
+  *indices(): Generator<number> {
+    for (const port of this.ports.values()) yield port.index
+    yield* this.promised.values()
+  }
+
+  /** An index for something that counts like a port and is none. */
+  reserve(key: string): number {
+    return this.indexOf(key)
+  }
+
+  unreserve(key: string): void {
+    const index = this.promised.get(key)
+    if (index !== undefined) this.retire(index)
+    this.promised.delete(key)
+  }
+
   async addPort(switchName: string, name: string, config: PortConfig): Promise<void> {
-    const sw = this.switches.get(switchName)
-    if (!sw) throw new Error(`no switch ${switchName}`)
+    const stage = this.stageId(switchName)
     const index = this.indexOf(`${switchName}.${name}`)
     const { device } = config
     const peer = device.type === 'patch' ? this.indexOf(`${device.switch}.${device.port}`) : -1
-    const port = await openLive(switchName, name, index, config, peer, this.link)
+    let port: LivePort
+    try {
+      port = await openLive(switchName, name, index, config, peer, this.link)
+    } catch (error) {
+      this.promised.delete(`${switchName}.${name}`)
+      throw error
+    }
     try {
       this.memory.counters.fill(0, index * COUNTER_WORDS, (index + 1) * COUNTER_WORDS)
-      await this.link.send(portCommand(port, sw.id))
+      await this.link.send(portCommand(port, stage))
     } catch (error) {
       port.close()
       throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
@@ -168,6 +226,17 @@ export class Inventory {
     return index
   }
 
+  /** Opens a port once more whose device was lost. It stays there, down, when that fails. */
+  async reopen(port: LivePort): Promise<void> {
+    await this.removePort(port.switch, port.name)
+    try {
+      await this.addPort(port.switch, port.name, port.config)
+    } catch (error) {
+      this.ports.set(`${port.switch}.${port.name}`, port)
+      throw error
+    }
+  }
+
   private async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {
     const port = this.ports.get(`${switchName}.${name}`)
     if (!port) throw new Error(`no port ${switchName}.${name}`)
@@ -180,28 +249,39 @@ export class Inventory {
     const port = this.ports.get(key)
     if (!port) return
     await this.link.send({ op: 'port-remove', index: port.index })
-    const at = port.index * COUNTER_WORDS
-    for (let i = 0; i < COUNTER_WORDS; i++) this.retired[i] += this.memory.counters[at + i]
-    this.memory.counters.fill(0, at, at + COUNTER_WORDS)
+    this.retire(port.index)
     this.ports.delete(key)
     port.close()
+  }
+
+  /** Adds an index's counters to those of ports that are gone. */
+  private retire(index: number): void {
+    const at = index * COUNTER_WORDS
+    for (let i = 0; i < COUNTER_WORDS; i++) this.retired[i] += this.memory.counters[at + i]
+    this.memory.counters.fill(0, at, at + COUNTER_WORDS)
   }
 
   /** All of it once more, for a worker that took over. */
   *commands(): Generator<Command> {
     for (const sw of this.switches.values()) yield switchCommand(sw)
+    yield* this.routing.commands()
     for (const port of this.ports.values()) {
-      const sw = this.switches.get(port.switch)
-      if (!port.down && sw) yield portCommand(port, sw.id)
+      if (!port.down) yield portCommand(port, this.stageId(port.switch))
     }
+    yield* this.routing.interfaceCommands()
   }
 
   /** What is really there, told as `base` tells it where both have it. */
   config(base: FabricConfig): FabricConfig {
     const switches: FabricConfig['switches'] = {}
     for (const sw of this.switches.values()) switches[sw.name] = { ...sw.config, ports: {} }
-    for (const port of this.ports.values()) switches[port.switch].ports[port.name] = port.config
-    return { ...base, namespaces: [...this.created], switches }
+    for (const port of this.ports.values()) {
+      // A router's ports belong to its interfaces, on either side.
+      const own = port.config.device.type === 'patch' && this.routing.routers.has(port.config.device.switch)
+      if (port.switch in switches && !own) switches[port.switch].ports[port.name] = port.config
+    }
+    const routers = this.routing.config(base.routers)
+    return { ...base, namespaces: [...this.created], switches, routers }
   }
 
   /** Closes every device and removes the namespaces; the worker has stopped. */

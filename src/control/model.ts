@@ -93,6 +93,33 @@ export interface StatusReport {
     vlanAware: boolean
   }[]
   memory: { residentBytes: number; poolSlots: number }
-  /** in + made = out + dropped + held; see the conservation law in packet/counters.ts. */
-  totals: { in: number; made: number; out: number; dropped: number; held: number }
+  /** in + made = out + dropped + held + consumed; see the conservation law in packet/counters.ts. */
+  totals: { in: number; made: number; out: number; dropped: number; held: number; consumed: number }
+}
+
+export interface RouteRow {
+  router: string
+  table: string
+  /** CIDR, `default` for the whole. */
+  to: string
+  kind: 'unicast' | 'local' | 'broadcast' | 'blackhole' | 'unreachable' | 'prohibit' | 'throw'
+  /** Several are equal-cost paths; `via` null = on the link. */
+  hops: { via: string | null; interface: string; weight: number }[]
+  metric: number
+  src: string | null
+}
+
+export interface NeighborRow {
+  router: string
+  interface: string
+  address: string
+  mac: string | null
+  /** As `ip neighbour` prints it. */
+  state: string
+  /** It is a router itself (IPv6). */
+  isRouter: boolean
+  /** Packets that wait for it. */
+  waiting: number
+  usedS: number
+  confirmedS: number
 }

@@ -228,7 +228,10 @@ export class ControlServer {
 
   private answerError(error: FastifyError & Partial<ApiError>, reply: FastifyReply): FastifyReply {
     const [status, code, details] = classify(error)
-    if (status === 500) this.log.error({ err: error }, 'a control request failed')
+    if (status === 500) {
+      this.log.error({ reason: error.message }, 'a control request failed')
+      this.log.debug({ err: error }, 'where it failed')
+    }
     return reply.code(status).send({ error: { code, message: error.message, details } })
   }
 }

@@ -230,7 +230,7 @@ export function drops(fabric: Fabric): DropRow[] {
 }
 
 function totals(fabric: Fabric): StatusReport['totals'] {
-  const sum = { in: 0, made: 0, out: 0, dropped: 0, held: 0 }
+  const sum = { in: 0, made: 0, out: 0, dropped: 0, held: 0, consumed: 0 }
   const add = (words: Float64Array, port: number): void => {
     const at = port * COUNTER_WORDS
     sum.in += words[at + Counter.RxPackets]
@@ -238,9 +238,10 @@ function totals(fabric: Fabric): StatusReport['totals'] {
     sum.out += words[at + Counter.TxPackets]
     sum.dropped += dropsOf(words, port)
     sum.held += words[at + Counter.Held]
+    sum.consumed += words[at + Counter.Consumed]
   }
   add(fabric.inventory.retired, 0)
-  for (const port of fabric.inventory.ports.values()) add(fabric.inventory.memory.counters, port.index)
+  for (const index of fabric.inventory.indices()) add(fabric.inventory.memory.counters, index)
   return sum
 }
 

@@ -5,6 +5,7 @@
 import type { ChannelSpec } from '../port/channel.ts'
 import type { DeviceSpec } from '../port/device.ts'
 import type { FaultSpec } from '../port/fault.ts'
+import type { Policy, RouteMemory } from '../router/routes.ts'
 import type { PortVlan } from '../switch/vlan.ts'
 
 /** How a port behaves in its switch; all of it can change while traffic flows. */
@@ -59,7 +60,38 @@ export interface SwitchSettings {
   reservedOpen: number
 }
 
+/** An interface of a router as its tables hold it. */
+export interface InterfaceSettings {
+  name: string
+  port: number
+  /** 6 bytes; what a TUN has does not matter. */
+  mac: Uint8Array
+  mtu: number
+  /** IfFlag bits. */
+  flags: number
+  /** Words, most significant first, and prefix length; the link-local address first. */
+  addresses: { family: 4 | 6; address: number[]; length: number }[]
+}
+
+export type RouterCommand =
+  | {
+      op: 'router-add'
+      id: number
+      name: string
+      /** Port index that counts what the router makes and holds. */
+      home: number
+      routes: RouteMemory
+      policies: Policy[]
+      neighbours: SharedArrayBuffer
+      seed: number
+    }
+  /** Tables or policies were added or removed; routes themselves change in shared memory. */
+  | { op: 'router-routes'; id: number; routes: RouteMemory; policies: Policy[] }
+  | { op: 'interface-set'; id: number; index: number; settings: InterfaceSettings }
+  | { op: 'interface-remove'; id: number; index: number }
+
 export type Command =
+  | RouterCommand
   | { op: 'switch-add'; id: number; name: string; fdb: SharedArrayBuffer; settings: SwitchSettings }
   /** Two ports joined as they are. */
   | { op: 'wire-add'; id: number }

@@ -4,26 +4,28 @@
  * inline, stepped by a test with a clock of its own.
  *
  *     loop()   wait in the kernel -> service(now), for ever
- *     service  every ready port one batch; then, once a second, tick
+ *     service  every ready port one batch; then, every TICK_MS, tick
  */
 import { constants } from 'node:os'
 import { type Io, type IoArrays, native } from '../native.ts'
 import { Batch } from '../packet/batch.ts'
 import { COUNTER_WORDS, Counter, drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
+import { IP_SHIFT } from '../packet/ip.ts'
 import { Clock, MAX_PORTS } from '../packet/layout.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { Pool } from '../packet/pool.ts'
+import type { Stage } from '../packet/stage.ts'
 import type { Port, PortHost } from '../port/port.ts'
 import { Fdb } from '../switch/fdb.ts'
 import { PortFlag, PortTable } from '../switch/ports.ts'
-import type { Stage } from '../packet/stage.ts'
 import { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
 import { Wire } from '../switch/wire.ts'
 import type { Command, PollPolicy, PortSettings } from './command.ts'
 import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
+import { applyRouter } from './routers.ts'
 import { applySettings } from './settings.ts'
 
 /**
@@ -35,7 +37,8 @@ import { applySettings } from './settings.ts'
 const SPIN_US = 50
 const SPIN_PACKETS = 2
 const SPIN_BACKOFF = 6
-const TICK_MS = 1000
+/** Resolution of the plane's timers; what a tick may do is bounded. */
+const TICK_MS = 200
 
 export class Engine implements PortHost {
   readonly memory: PlaneMemory
@@ -47,6 +50,8 @@ export class Engine implements PortHost {
   readonly pipeline: Pipeline
   /** Switches and wires by the id the control thread gave them. */
   readonly stages: (Stage | null)[] = []
+  /** Rows of packet/ip.ts by slot, for the routers. */
+  readonly ipRows: Int32Array
   /** Told about ports whose device is gone. */
   onPortDown: (index: number, errno: number) => void = () => {}
   /** Told about ports whose device is down, and may be gone. */
@@ -68,6 +73,7 @@ export class Engine implements PortHost {
     this.memory = memory
     this.pool = new Pool(memory.pool, memory.meta)
     this.batch = new Batch(memory.rx)
+    this.ipRows = new Int32Array(this.pool.size << IP_SHIFT)
     if (!this.batch.fill(this.pool)) throw new RangeError('the packet pool is smaller than a batch')
     const { pool, meta, rx, txq, events, clock, txResult } = memory
     const arrays: IoArrays = { pool, meta, rx, txq, events, clock, txResult }
@@ -144,10 +150,11 @@ export class Engine implements PortHost {
     return packets
   }
 
-  /** Work that belongs to the clock, once a second. */
+  /** Work that belongs to the clock. */
   private tick(nowMs: number): void {
     this.nextTickMs = nowMs + TICK_MS
     for (let i = 0; i < this.stages.length; i++) this.stages[i]?.tick(nowMs)
+    this.pipeline.settle(this.batch)
   }
 
   /** Applies one command. Throws an Error with a sentence; the plane is then as it was. */
@@ -202,6 +209,12 @@ export class Engine implements PortHost {
         break
       case 'capture':
         setCapture(this, command.index, command.ring, command.snapLen)
+        break
+      case 'router-add':
+      case 'router-routes':
+      case 'interface-set':
+      case 'interface-remove':
+        applyRouter(this, command)
         break
       case 'poll':
         this.policy = command.policy

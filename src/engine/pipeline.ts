@@ -10,12 +10,12 @@
 import type { Batch } from '../packet/batch.ts'
 import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
-import { QUEUE_WORDS } from '../packet/memory.ts'
 import { LooseSlots } from '../packet/loose.ts'
+import { QUEUE_WORDS } from '../packet/memory.ts'
 import type { Pool } from '../packet/pool.ts'
+import type { Stage } from '../packet/stage.ts'
 import type { Port, TxQueue } from '../port/port.ts'
 import type { PortTable } from '../switch/ports.ts'
-import type { Stage } from '../packet/stage.ts'
 
 export class Pipeline {
   /** By port index; null = no such port. */

@@ -18,17 +18,26 @@ export class EngineRouterHost implements RouterHost {
   readonly pool: Pool
   readonly counters: Float64Array
   readonly ip: Int32Array
-  /** Port that counts what no port has received: packets made and held. */
-  home = 0
+  /** Port index that counts what no port has received: packets made and held. */
+  private readonly home: number
   private readonly ports: PortTable
   private readonly batch: Batch
   private readonly loose: LooseSlots
 
-  constructor(memory: PlaneMemory, pool: Pool, ports: PortTable, batch: Batch, loose: LooseSlots) {
+  constructor(
+    memory: PlaneMemory,
+    pool: Pool,
+    ports: PortTable,
+    batch: Batch,
+    loose: LooseSlots,
+    ip: Int32Array,
+    home: number,
+  ) {
     this.memory = memory
     this.pool = pool
     this.counters = memory.counters
-    this.ip = new Int32Array(new SharedArrayBuffer((pool.size << IP_SHIFT) * 4))
+    this.ip = ip
+    this.home = home
     this.ports = ports
     this.batch = batch
     this.loose = loose

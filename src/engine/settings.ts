@@ -1,9 +1,10 @@
 /**
  * A port's settings, written into the tables that the stages read.
  */
+
+import type { Stage } from '../packet/stage.ts'
 import { Entry, Fdb } from '../switch/fdb.ts'
 import { PortFlag, type PortTable } from '../switch/ports.ts'
-import type { Stage } from '../packet/stage.ts'
 import type { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
 import { setVlan } from '../switch/vlan.ts'

@@ -42,6 +42,23 @@ export const enum Drop {
   FragmentNeeded,
   NoListener,
   Filter,
+  NeighbourQueue,
+  NeighbourFailed,
+  NeighbourTable,
+  ArpInvalid,
+  NdInvalid,
+  FragmentInvalid,
+  FragmentDuplicate,
+  FragmentOverlap,
+  FragmentTimeout,
+  FragmentLimit,
+  ConntrackFull,
+  ConntrackSource,
+  ConntrackClash,
+  NatExhausted,
+  NatFiltered,
+  NatMoved,
+  NatUntranslatable,
 }
 
 /** [name, where it is counted, what it means], in the order of Drop. */
@@ -84,6 +101,23 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['fragment-needed', 'out', "longer than the interface's MTU and not to be fragmented"],
   ['no-listener', 'in', 'to the router itself, which does nothing with this protocol'],
   ['filter', 'in', 'a rule dropped it'],
+  ['neighbour-queue', 'out', 'its next hop is being asked for its MAC, and too many packets wait for that'],
+  ['neighbour-failed', 'out', 'its next hop does not answer (ARP, neighbour discovery)'],
+  ['neighbour-table', 'out', 'no room for its next hop in the neighbour table'],
+  ['arp-invalid', 'in', 'ARP that is cut short, not about IPv4 over Ethernet, or from addresses nobody has'],
+  ['nd-invalid', 'in', 'neighbour discovery that breaks a rule of RFC 4861 6.1 or 7.1'],
+  ['fragment-invalid', 'in', 'a fragment with a length or place that cannot be'],
+  ['fragment-duplicate', 'in', 'a fragment that is already there'],
+  ['fragment-overlap', 'in', 'fragments that overlap, or belong to a datagram whose fragments do (RFC 5722)'],
+  ['fragment-timeout', 'in', 'the other fragments of its datagram did not come in time'],
+  ['fragment-limit', 'in', 'a younger datagram took its place in the reassembler'],
+  ['conntrack-full', 'in', 'begins a flow, and the conntrack table is full of flows that must stay'],
+  ['conntrack-source', 'in', 'begins a flow, and its source has as many as it may'],
+  ['conntrack-clash', 'in', 'begins a flow that another packet has begun in another way meanwhile'],
+  ['nat-exhausted', 'in', 'begins a flow, and NAT has no free port for it'],
+  ['nat-filtered', 'in', 'to a port that NAT maps, from somebody its user has not written to'],
+  ['nat-moved', 'in', 'of a masqueraded flow that would now leave by another interface'],
+  ['nat-untranslatable', 'in', 'an ICMP redirect about a flow that NAT rewrites: it would mislead'],
 ]
 
-export const DROP_COUNT = 38
+export const DROP_COUNT = 55

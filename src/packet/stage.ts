@@ -11,6 +11,6 @@ export interface Stage {
   process(batch: Batch, port: number, nowMs: number): void
   /** Forgets what was learned of a port; static entries only when it is removed. */
   forget(port: number, alsoStatic: boolean): void
-  /** Work that belongs to the clock, once a second. */
+  /** Work that belongs to the clock, a few times a second. */
   tick(nowMs: number): void
 }

@@ -49,6 +49,7 @@ export const enum Icmp6Code {
   TooBig = 2 << 8,
   HopLimitExceeded = 3 << 8,
   ReassemblyExceeded = (3 << 8) | 1,
+  ParameterProblem = 4 << 8,
   UnknownNextHeader = (4 << 8) | 1,
 }
 
@@ -134,7 +135,18 @@ export class IcmpErrors {
     const from = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head]
     const total = ipv4.SIZE + icmp.SIZE + quote
-    ipv4.write(view, at, total, ipv4.Protocol.Icmp, src, ip[row + Ip.Src0], MADE_TTL, TOS_CONTROL, made, false)
+    ipv4.write(
+      view,
+      at,
+      total,
+      ipv4.Protocol.Icmp,
+      src,
+      ip[row + Ip.Src0],
+      MADE_TTL,
+      TOS_CONTROL,
+      made,
+      false,
+    )
     icmp.write(view, at + ipv4.SIZE, code >> 8, code & 0xff, info)
     pool.bytes.copyWithin(at + ipv4.SIZE + icmp.SIZE, from, from + quote)
     icmp.fillChecksum(view, at + ipv4.SIZE, icmp.SIZE + quote)
@@ -188,7 +200,8 @@ export class IcmpErrors {
     const { ip, pool } = this.host
     const to = made << IP_SHIFT
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head] + l4
-    const ports = (icmp.type(pool.view, at) << 24) | (icmp.code(pool.view, at) << 16) | icmp.ident(pool.view, at)
+    const ports =
+      (icmp.type(pool.view, at) << 24) | (icmp.code(pool.view, at) << 16) | icmp.ident(pool.view, at)
     const proto = family === 4 ? ipv4.Protocol.Icmp : ipv4.Protocol.Icmpv6
     describeMade(ip, made, family, proto, l4, length, ports, IpFlag.IcmpError)
     for (let i = 0; i < 4; i++) ip[to + Ip.Dst0 + i] = ip[row + Ip.Src0 + i]

@@ -66,7 +66,13 @@ export class Interfaces {
     const n = this.count6[iface]
     for (let i = 0; i < n; i++) {
       const at = (base + i) * 4
-      if (address6[at] === a0 && address6[at + 1] === a1 && address6[at + 2] === a2 && address6[at + 3] === a3) return at
+      if (
+        address6[at] === a0 &&
+        address6[at + 1] === a1 &&
+        address6[at + 2] === a2 &&
+        address6[at + 3] === a3
+      )
+        return at
     }
     return -1
   }

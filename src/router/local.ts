@@ -47,7 +47,8 @@ export class Local {
     const proto = ip[row + Ip.Proto]
     const unicast = ip[row + Ip.PktType] === 0 && !isGroup(ip, row)
     if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return host.lose(port, slot, Drop.NoListener)
-    if (proto === ipv4.Protocol.Icmp || proto === ipv4.Protocol.Icmpv6) return this.icmp(slot, row, port, nowMs)
+    if (proto === ipv4.Protocol.Icmp || proto === ipv4.Protocol.Icmpv6)
+      return this.icmp(slot, row, port, nowMs)
     if (unicast && proto === ipv4.Protocol.Tcp) {
       const made = resetFor(host, slot)
       if (made >= 0) this.parts.originate(made, nowMs)

@@ -75,6 +75,13 @@ const enum Head {
   Seed = 2,
   Words = 16,
 }
+export interface NeighbourView {
+  head: Int32Array
+  buckets: Int32Array
+  words: Int32Array
+  times: Float64Array
+}
+
 /** Entries looked at to find one that can go. */
 const EVICT_REACH = 1024
 
@@ -95,15 +102,27 @@ export class NeighbourTable {
 
   /** @param memory made by `NeighbourTable.memory`; that of a worker that died is adopted */
   constructor(memory: SharedArrayBuffer) {
-    const head = new Int32Array(memory, 0, Head.Words)
+    const { head, buckets, words, times } = NeighbourTable.view(memory)
     this.capacity = head[Head.Capacity]
     this.mask = head[Head.Buckets] - 1
     this.seed = head[Head.Seed]
-    const entriesAt = (Head.Words + head[Head.Buckets]) * 4
-    this.buckets = new Int32Array(memory, Head.Words * 4, head[Head.Buckets])
-    this.words = new Int32Array(memory, entriesAt, this.capacity * N.Words)
-    this.times = new Float64Array(memory, entriesAt + this.capacity * N.Words * 4, this.capacity * T.Words)
+    this.buckets = buckets
+    this.words = words
+    this.times = times
     this.recount()
+  }
+
+  /** The parts of the memory, for whoever only reads. */
+  static view(memory: SharedArrayBuffer): NeighbourView {
+    const head = new Int32Array(memory, 0, Head.Words)
+    const entriesAt = (Head.Words + head[Head.Buckets]) * 4
+    const count = head[Head.Capacity] * N.Words
+    return {
+      head,
+      buckets: new Int32Array(memory, Head.Words * 4, head[Head.Buckets]),
+      words: new Int32Array(memory, entriesAt, count),
+      times: new Float64Array(memory, entriesAt + count * 4, head[Head.Capacity] * T.Words),
+    }
   }
 
   /**
@@ -115,7 +134,9 @@ export class NeighbourTable {
     const capacity = 2 * limit
     let buckets = 32
     while (buckets < 2 * capacity) buckets *= 2
-    const memory = new SharedArrayBuffer((Head.Words + buckets + capacity * N.Words) * 4 + capacity * T.Words * 8)
+    const memory = new SharedArrayBuffer(
+      (Head.Words + buckets + capacity * N.Words) * 4 + capacity * T.Words * 8,
+    )
     const head = new Int32Array(memory, 0, Head.Words)
     head[Head.Capacity] = capacity
     head[Head.Buckets] = buckets
@@ -140,18 +161,25 @@ export class NeighbourTable {
     }
   }
 
-  private bucket(key: number, w0: number, w1: number, w2: number, w3: number): number {
+  /** Of the entry's address. */
+  hash(e: number): number {
+    const words = this.words
+    const a = e + N.Addr
+    return this.mix(words[e + N.Key], words[a], words[a + 1], words[a + 2], words[a + 3])
+  }
+
+  private mix(key: number, w0: number, w1: number, w2: number, w3: number): number {
     let h = Math.imul(key ^ this.seed ^ w0, 0x9e3779b1)
     h = Math.imul(h ^ (h >>> 15) ^ w1, 0x85ebca6b)
     h = Math.imul(h ^ (h >>> 13) ^ w2, 0xc2b2ae35)
     h = Math.imul(h ^ (h >>> 16) ^ w3, 0x2c1b3c6d)
-    return (h ^ (h >>> 15)) & this.mask
+    return h ^ (h >>> 15)
   }
 
   /** The entry, or -1. An IPv4 address is w0, the others 0. */
   find(key: number, w0: number, w1: number, w2: number, w3: number): number {
     const words = this.words
-    let e = this.buckets[this.bucket(key, w0, w1, w2, w3)] - 1
+    let e = this.buckets[this.mix(key, w0, w1, w2, w3) & this.mask] - 1
     while (e >= 0) {
       if (
         words[e + N.Addr] === w0 &&
@@ -188,11 +216,10 @@ export class NeighbourTable {
 
   private link(e: number): void {
     const words = this.words
-    const key = words[e + N.Key]
-    const b = this.bucket(key, words[e + N.Addr], words[e + N.Addr + 1], words[e + N.Addr + 2], words[e + N.Addr + 3])
+    const b = this.hash(e) & this.mask
     words[e + N.Next] = this.buckets[b]
     this.buckets[b] = e + 1
-    this.account(key, 1)
+    this.account(words[e + N.Key], 1)
   }
 
   private account(key: number, change: number): void {
@@ -204,15 +231,14 @@ export class NeighbourTable {
   /** Needs an entry nobody waits for. */
   remove(e: number): void {
     const words = this.words
-    const key = words[e + N.Key]
-    const b = this.bucket(key, words[e + N.Addr], words[e + N.Addr + 1], words[e + N.Addr + 2], words[e + N.Addr + 3])
+    const b = this.hash(e) & this.mask
     if (this.buckets[b] === e + 1) this.buckets[b] = words[e + N.Next]
     else {
       let before = this.buckets[b] - 1
       while (words[before + N.Next] !== e + 1) before = words[before + N.Next] - 1
       words[before + N.Next] = words[e + N.Next]
     }
-    this.account(key, -1)
+    this.account(words[e + N.Key], -1)
     words[e + N.Key] = 0
     words[e + N.State] = Nud.Free
     words[e + N.Next] = this.free

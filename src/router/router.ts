@@ -1,7 +1,7 @@
 // HOT
 /**
  * The router: a stage that forwards by IP address. RFC 1812 clause 5.2 and RFC 8200 are the process;
- * hooks.ts shows where the filter is asked. One packet goes
+ * packet/hooks.ts shows where the filter is asked. One packet goes
  *
  *     receive      to us or to somebody else (MAC); ARP aside; parse.ts validates and fills the row
  *     ingress      PREROUTING, then the route of its destination
@@ -12,13 +12,13 @@
  */
 import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
+import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
 import { Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import * as tcpOption from '../wire/tcp-option.ts'
-import { Hook, type Hooks, Verdict } from './hooks.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
@@ -222,7 +222,8 @@ export class Router {
     ip[row + Ip.Route] = route
     ip[row + Ip.OutIf] = words[w + Route.OutIf]
     const direct = words[w + Route.HopFamily] === 0
-    for (let i = 0; i < 4; i++) ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
+    for (let i = 0; i < 4; i++)
+      ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
   }
 
   /** Sends a packet that was made here. Ip.OutIf may name the interface for a link-local destination. */
@@ -272,7 +273,8 @@ export class Router {
     if (ip[row + Ip.Proto] !== ipv4.Protocol.Tcp || (ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return
     const head = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head]
     const at = head + ip[row + Ip.L4]
-    if (at + 20 > head + ip[row + Ip.L3] + ip[row + Ip.Length] || (pool.view.getUint8(at + 13) & 2) === 0) return
+    if (at + 20 > head + ip[row + Ip.L3] + ip[row + Ip.Length] || (pool.view.getUint8(at + 13) & 2) === 0)
+      return
     const partial = (pool.meta[(slot << META_SHIFT) + Meta.Flags] & Flag.CsumPartial) !== 0
     tcpOption.clampMss(pool.view, at, mtu - (ip[row + Ip.Family] === 4 ? 40 : 60), partial)
   }

@@ -8,8 +8,8 @@ import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
 import { META_SHIFT, Meta } from '../packet/layout.ts'
 import type { Pool } from '../packet/pool.ts'
-import { PortFlag, type PortTable } from './ports.ts'
 import type { Stage } from '../packet/stage.ts'
+import { PortFlag, type PortTable } from './ports.ts'
 
 export class Wire implements Stage {
   readonly members = new Int32Array(2)

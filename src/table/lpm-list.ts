@@ -44,14 +44,25 @@ function part(words: Int32Array, slot: number, addr0: number, depth: number): Pr
     const found: Prefix[] = []
     // A root's word refers to its block by the negative, and is an answer otherwise.
     const block = depth === 0 ? words[slot] : Math.max(0, -words[slot])
-    collect(words, block, [addr0, 0, 0, 0], depth, found)
-    if (((Atomics.load(words, LpmState.Freed) - freed) | 0) < QUARANTINE) return found
+    collect(words, block, [addr0, 0, 0, 0], depth, found, freed)
+    if (!overtaken(words, freed)) return found
   }
 }
 
-function collect(words: Int32Array, at: number, addr: Prefix['addr'], depth: number, found: Prefix[]): void {
-  // The depth bounds what a reader that was overtaken may follow.
-  if (at === 0 || depth >= words[LpmState.Width]) return
+/** What was read since may be of blocks that are used again. */
+function overtaken(words: Int32Array, freed: number): boolean {
+  return ((Atomics.load(words, LpmState.Freed) - freed) | 0) >= QUARANTINE
+}
+
+function collect(
+  words: Int32Array,
+  at: number,
+  addr: Prefix['addr'],
+  depth: number,
+  found: Prefix[],
+  freed: number,
+): void {
+  if (at === 0 || depth >= words[LpmState.Width] || overtaken(words, freed)) return
   const values = at + BLOCK_HEAD + popcount(words[at])
   let n = 0
   for (let bits = 1; bits <= 5; bits++) {
@@ -64,7 +75,7 @@ function collect(words: Int32Array, at: number, addr: Prefix['addr'], depth: num
   n = 0
   for (let p = 0; p < 32; p++) {
     if (((words[at] >>> p) & 1) === 0) continue
-    collect(words, words[at + BLOCK_HEAD + n++], withBits(addr, depth, 5, p), depth + 5, found)
+    collect(words, words[at + BLOCK_HEAD + n++], withBits(addr, depth, 5, p), depth + 5, found, freed)
   }
 }
 

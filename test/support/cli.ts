@@ -38,8 +38,12 @@ export class Running {
   readonly child: ChildProcess
   readonly exit: Promise<number | null>
 
-  constructor(...argv: string[]) {
-    this.child = launch(process.execPath, [CLI, ...argv])
+  /** `new Running('up', file)`, or with a command that starts it before: `{ under: ['nsenter', ...] }`. */
+  constructor(...argv: (string | { under: string[] })[]) {
+    const words = argv.filter((word) => typeof word === 'string')
+    const under = argv.flatMap((word) => (typeof word === 'object' ? word.under : []))
+    const [command, ...args] = [...under, process.execPath, CLI, ...words]
+    this.child = launch(command, args)
     this.child.stdout!.on('data', (chunk) => {
       this.stdout += chunk
     })

@@ -74,6 +74,6 @@ export const statusReport = (fields: Partial<StatusReport> = {}): StatusReport =
   workers: [{ state: 'running', restarts: 0 }],
   switches: [{ name: 'lan', ports: 2, up: 1, addresses: 3, limit: 65536, agingS: 300, vlanAware: true }],
   memory: { residentBytes: 90_000_000, poolSlots: 1024 },
-  totals: { in: 10, made: 2, out: 11, dropped: 1, held: 0 },
+  totals: { in: 10, made: 2, out: 11, dropped: 1, held: 0, consumed: 0 },
   ...fields,
 })

@@ -1,6 +1,6 @@
 /**
  * The hooks of the router: where the filter is asked. The router knows only this interface; the engine
- * puts a filter behind it (filter/netfilter.ts), or NoHooks.
+ * puts a filter behind it (filter/netfilter.ts), or nothing.
  *
  *            +------------ PREROUTING ------------> route --> FORWARD --> POSTROUTING --> out
  *            |   raw, conntrack, mangle, nat(dst)     |        mangle      mangle
@@ -39,6 +39,14 @@ export interface Hooks {
   idle(hook: Hook): boolean
   /** Fragments must be put together before PREROUTING (conntrack is in use). */
   readonly wantsWhole: boolean
-  /** Work that belongs to the clock, once a second. */
+  /** Work that belongs to the clock, a few times a second. */
   tick(nowMs: number): void
+}
+
+/** A router without a filter. */
+export const NO_HOOKS: Hooks = {
+  run: () => Verdict.Accept,
+  idle: () => true,
+  wantsWhole: false,
+  tick() {},
 }

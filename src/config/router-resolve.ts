@@ -1,0 +1,109 @@
+/** From the keys of a router, checked, to its RouterConfig. */
+import { resolveDevice } from './resolve-device.ts'
+import { familyOfRoute, hopsOf, type Link, linksOf } from './router-reach.ts'
+import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
+import type {
+  InterfaceConfig,
+  NatConfig,
+  PolicyConfig,
+  RouteConfig,
+  RouterConfig,
+  RulesConfig,
+} from './types.ts'
+
+const MTU = 1500
+/** Of ports without `vlan` on a switch that looks at tags. */
+const DEFAULT_VID = 1
+
+/**
+ * @param rules what its files say
+ * @param vlanAware of a switch, by name
+ */
+export function resolveRouter(
+  keys: RouterKeys,
+  rules: RulesConfig[],
+  vlanAware: (name: string) => boolean,
+): RouterConfig {
+  const links = linksOf(keys.interfaces, keys.routes)
+  const interfaces: Record<string, InterfaceConfig> = {}
+  for (const [name, one] of Object.entries(keys.interfaces))
+    interfaces[name] = resolveInterface(name, one, vlanAware)
+  return {
+    interfaces,
+    routes: keys.routes.map((route) => resolveRoute(route, links)),
+    policies: keys.policies.map(resolvePolicy),
+    nat: keys.nat.map(resolveNat),
+    rules,
+    profile: keys.profile,
+  }
+}
+
+function resolveInterface(
+  name: string,
+  keys: InterfaceKeys,
+  vlanAware: (name: string) => boolean,
+): InterfaceConfig {
+  const on = standsOn(name, keys, vlanAware)
+  const own = 'mtu' in on ? on.mtu : on.type === 'packet' ? 0 : MTU
+  const { mac, mtu = own, rpFilter, clampMss, fault } = keys
+  const config: InterfaceConfig = {
+    on,
+    addresses: keys.addresses.map((a) => a.text),
+    mtu,
+    rpFilter,
+    clampMss,
+  }
+  if (mac !== undefined) config.mac = mac
+  if (fault) config.fault = fault
+  return config
+}
+
+function standsOn(
+  name: string,
+  keys: InterfaceKeys,
+  vlanAware: (name: string) => boolean,
+): InterfaceConfig['on'] {
+  if (keys.switch === undefined) {
+    const { tap, tun, packet, memory } = keys
+    return resolveDevice(name, { tap, tun, packet, memory }) as InterfaceConfig['on']
+  }
+  const untagged = vlanAware(keys.switch) ? DEFAULT_VID : null
+  return { type: 'switch', switch: keys.switch, vlan: keys.vlan ?? untagged }
+}
+
+function resolveRoute(route: RouteKeys, links: readonly Link[]): RouteConfig {
+  const everything = familyOfRoute(route) === 6 ? '::/0' : '0.0.0.0/0'
+  return {
+    to: route.to?.text ?? everything,
+    kind: route.type,
+    hops: hopsOf(route, links),
+    metric: route.metric,
+    table: route.table,
+    src: route.src ?? '',
+  }
+}
+
+function resolvePolicy(keys: PolicyKeys): PolicyConfig {
+  const { priority, table, from, to, interface: name, mark } = keys
+  return {
+    priority,
+    table,
+    from: from?.text ?? '',
+    to: to?.text ?? '',
+    interface: name ?? '',
+    mark: mark ?? null,
+  }
+}
+
+function resolveNat({ masquerade, publish }: NatKeys): NatConfig {
+  if (masquerade) return { type: 'masquerade', from: masquerade.from.text, out: masquerade.out }
+  const { proto, listen, to } = publish!
+  return {
+    type: 'publish',
+    proto,
+    listen: listen.address,
+    listenPorts: listen.ports,
+    to: to.address,
+    toPort: to.ports[0],
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The rules files of routers: read whole and checked with the rest of the configuration, so that what
+ * runs later cannot fail to parse. What is wrong inside of them is told with their own lines; the grammar
+ * is filter/parse.ts's.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { isAbsolute, join } from 'node:path'
+import { RuleError, type RuleProblem } from '../filter/error.ts'
+import { parseRules } from '../filter/parse.ts'
+import { foundText, orList, type Path, pathText } from './error.ts'
+import type { Problems } from './problems.ts'
+import { routerSchema } from './router-schema.ts'
+import { valueAt } from './source.ts'
+import type { RulesConfig } from './types.ts'
+import { fieldsOf } from './value.ts'
+
+/** More is a mistake: the largest rule sets known have some megabytes. */
+const MAX_BYTES = 64 * 1024 * 1024
+const KEYS = [
+  ['rules', 4],
+  ['rules6', 6],
+] as const
+
+/** What the rules files of each router say, by its name. Files with a mistake are told about and left out. */
+export function readRules(problems: Problems, directory: string): Map<string, RulesConfig[]> {
+  const found = new Map<string, RulesConfig[]>()
+  for (const [router, body] of fieldsOf(valueAt(problems.raw, ['routers']).value)) {
+    const all = KEYS.flatMap(([key, family]) => {
+      const { data } = routerSchema.shape[key].safeParse(valueAt(body, [key]).value)
+      const path = ['routers', router, key]
+      return data ? readFamily(data, family, path, directory, problems) : []
+    })
+    found.set(router, all)
+  }
+  return found
+}
+
+function readFamily(
+  names: readonly string[],
+  family: 4 | 6,
+  key: Path,
+  directory: string,
+  problems: Problems,
+): RulesConfig[] {
+  /** File that has a table. */
+  const owners = new Map<string, string>()
+  return names.flatMap((name, i) => {
+    const path = [...key, i]
+    const file = isAbsolute(name) ? name : join(directory, name)
+    const text = readFile(file, path, problems)
+    if (text === undefined) return []
+    for (const table of tablesOf(text, file, family, path, problems)) {
+      const owner = owners.get(table)
+      if (owner === undefined) owners.set(table, file)
+      else {
+        const line = 1 + text.split('\n').findIndex((l) => l.trim() === `*${table}`)
+        problems.addElsewhere({
+          file,
+          line,
+          path: pathText(path),
+          found: `table ${table} again`,
+          expected: 'each table in one file',
+          hint: `also in ${owner}`,
+        })
+      }
+    }
+    return [{ file, text, family }]
+  })
+}
+
+function readFile(file: string, path: Path, problems: Problems): string | undefined {
+  const refuse = (hint: string) => {
+    problems.add(path, { expected: 'a file in iptables-save format', hint })
+    return undefined
+  }
+  try {
+    const stat = statSync(file)
+    if (stat.isDirectory()) return refuse(`${file} is a directory`)
+    if (!stat.isFile()) return refuse(`${file} is no plain file`)
+    if (stat.size > MAX_BYTES) return refuse(`${file} has ${stat.size} bytes, ${MAX_BYTES} are read`)
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ENOTDIR') return refuse(`there is no ${file}`)
+    return refuse(code === 'EACCES' ? `${file} may not be read` : message)
+  }
+}
+
+/** The tables of a text; none if it cannot be used. */
+function tablesOf(text: string, file: string, family: 4 | 6, path: Path, problems: Problems): string[] {
+  try {
+    return parseRules(text, { family, file }).tables.map((table) => table.name)
+  } catch (error) {
+    if (!(error instanceof RuleError)) throw error
+    for (const problem of error.problems)
+      problems.addElsewhere({ file, path: pathText(path), ...wordsOf(problem, family) })
+    return []
+  }
+}
+
+function wordsOf({ line, text, message, supported }: RuleProblem, family: 4 | 6) {
+  const place = line === 0 ? {} : { line }
+  const found = text === '' ? 'rules that cannot be used' : foundText(text)
+  const format = family === 4 ? 'a line of iptables-save' : 'a line of ip6tables-save'
+  const expected = supported && supported.length > 0 ? orList(supported) : format
+  return { ...place, found, expected, hint: message }
+}

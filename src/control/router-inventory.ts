@@ -1,0 +1,262 @@
+/**
+ * The routers of a fabric: their stages, interfaces and tables, and the single steps that change them.
+ * inventory.ts owns the ports; this file asks it for them.
+ *
+ *     interface on a device    a port that belongs to the router's stage
+ *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
+ */
+import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
+import type { Command } from '../engine/command.ts'
+import type { WorkerLink } from '../engine/worker-link.ts'
+import { MAX_INTERFACES } from '../router/interfaces.ts'
+import { NeighbourTable } from '../router/neighbour-table.ts'
+import { RouteWriter } from '../router/route-writer.ts'
+import type { Policy } from '../router/routes.ts'
+import {
+  addressesOf,
+  configuredRoute,
+  connectedRoutes,
+  interfaceSettings,
+  policiesOf,
+  randomMac,
+} from './addressing.ts'
+import { formatMac, parseMac } from './devices.ts'
+import type { Inventory } from './inventory.ts'
+
+/** Neighbours of each family. */
+const NEIGHBOURS = 4096
+
+export interface LiveInterface {
+  index: number
+  name: string
+  config: InterfaceConfig
+  mac: Uint8Array
+  /** Port index of the router's end. */
+  port: number
+}
+
+export interface LiveRouter {
+  id: number
+  name: string
+  /** Port index that counts what the router itself makes and holds. */
+  home: number
+  interfaces: Map<string, LiveInterface>
+  routes: RouteConfig[]
+  policies: PolicyConfig[]
+  writer: RouteWriter
+  neighbours: SharedArrayBuffer
+  seed: number
+}
+
+export class RouterInventory {
+  readonly routers = new Map<string, LiveRouter>()
+  private readonly inventory: Inventory
+  private readonly link: WorkerLink
+
+  constructor(inventory: Inventory, link: WorkerLink) {
+    this.inventory = inventory
+    this.link = link
+  }
+
+  async add(name: string): Promise<void> {
+    if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
+    const seed = (Math.random() * 0x100000000) | 0
+    const router: LiveRouter = {
+      id: this.inventory.freeStage(),
+      name,
+      home: this.inventory.reserve(`router ${name}`),
+      interfaces: new Map(),
+      routes: [],
+      policies: [],
+      writer: new RouteWriter(),
+      neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
+      seed,
+    }
+    await this.link.send(addCommand(router))
+    this.routers.set(name, router)
+  }
+
+  async remove(name: string): Promise<void> {
+    const router = this.routers.get(name)
+    if (!router) return
+    await this.link.send({ op: 'switch-remove', id: router.id })
+    this.routers.delete(name)
+    this.inventory.unreserve(`router ${name}`)
+  }
+
+  async addInterface(routerName: string, name: string, config: InterfaceConfig): Promise<void> {
+    const router = this.need(routerName)
+    const used = new Set([...router.interfaces.values()].map((i) => i.index))
+    let index = 0
+    while (used.has(index)) index++
+    if (index >= MAX_INTERFACES) throw new Error(`router ${routerName}: at most ${MAX_INTERFACES} interfaces`)
+    const mac = config.mac ? parseMac(config.mac) : randomMac()
+    await this.openPorts(routerName, name, config, mac)
+    const port = this.inventory.port(routerName, name)!.index
+    router.interfaces.set(name, { index, name, config, mac, port })
+    try {
+      await this.sendInterface(router, name)
+      this.refreshRoutes(router)
+    } catch (error) {
+      await this.removeInterface(routerName, name)
+      throw error
+    }
+  }
+
+  private async openPorts(
+    routerName: string,
+    name: string,
+    config: InterfaceConfig,
+    mac: Uint8Array,
+  ): Promise<void> {
+    const { on, mtu, fault } = config
+    if (on.type !== 'switch') {
+      await this.inventory.addPort(routerName, name, plainPort(on, mtu, fault))
+      return
+    }
+    const sw = this.inventory.switches.get(on.switch)
+    if (!sw) throw new Error(`router ${routerName}: no switch ${on.switch}`)
+    const vid = on.vlan ?? 1
+    const vlan: PortConfig['vlan'] = sw.config.vlanAware ? { mode: 'access', vid } : { mode: 'unaware' }
+    const end = `${routerName}.${name}`
+    const inside = { type: 'patch' as const, switch: routerName, port: name }
+    // The switch knows where the router is before it has said a word.
+    const statics = [{ mac: formatMac(mac), vid: sw.config.vlanAware ? vid : 0 }]
+    await this.inventory.addPort(on.switch, end, { ...plainPort(inside, mtu), vlan, statics })
+    try {
+      const outside = { type: 'patch' as const, switch: on.switch, port: end }
+      await this.inventory.addPort(routerName, name, plainPort(outside, mtu, fault))
+    } catch (error) {
+      await this.inventory.removePort(on.switch, end)
+      throw error
+    }
+  }
+
+  async setInterface(routerName: string, name: string, config: InterfaceConfig): Promise<void> {
+    const router = this.need(routerName)
+    const live = router.interfaces.get(name)
+    if (!live) throw new Error(`router ${routerName}: no interface ${name}`)
+    live.config = config
+    if (config.mac) live.mac = parseMac(config.mac)
+    await this.sendInterface(router, name)
+    this.refreshRoutes(router)
+  }
+
+  async removeInterface(routerName: string, name: string): Promise<void> {
+    const router = this.need(routerName)
+    const live = router.interfaces.get(name)
+    if (!live) return
+    router.interfaces.delete(name)
+    this.refreshRoutes(router)
+    await this.link.send({ op: 'interface-remove', id: router.id, index: live.index })
+    await this.inventory.removePort(routerName, name)
+    if (live.config.on.type === 'switch')
+      await this.inventory.removePort(live.config.on.switch, `${routerName}.${name}`)
+  }
+
+  async setRoutes(routerName: string, routes: RouteConfig[], policies: PolicyConfig[]): Promise<void> {
+    const router = this.need(routerName)
+    router.routes = routes
+    router.policies = policies
+    for (const p of policies) router.writer.ensure(p.table)
+    this.refreshRoutes(router)
+    await this.link.send({
+      op: 'router-routes',
+      id: router.id,
+      routes: router.writer.memory,
+      policies: policyList(router),
+    })
+  }
+
+  /** Makes the tables hold what interfaces and configuration say; the worker sees it at once. */
+  private refreshRoutes(router: LiveRouter): void {
+    const connected = [...router.interfaces.values()].flatMap((i) =>
+      connectedRoutes(i.index, addressesOf(i.config, i.mac)),
+    )
+    const known = (r: RouteConfig) => r.hops.every((h) => router.interfaces.has(h.interface))
+    const own = router.routes.filter(known).map((r) => configuredRoute(r, (n) => indexIn(router, n)))
+    router.writer.replace([...connected, ...own])
+  }
+
+  private sendInterface(router: LiveRouter, name: string): Promise<void> {
+    return this.link.send(interfaceCommand(router, router.interfaces.get(name)!))
+  }
+
+  private need(name: string): LiveRouter {
+    const router = this.routers.get(name)
+    if (!router) throw new Error(`no router ${name}`)
+    return router
+  }
+
+  /** All routers once more, for a worker that took over; their ports follow with `interfaces`. */
+  *commands(): Generator<Command> {
+    for (const router of this.routers.values()) yield addCommand(router)
+  }
+
+  *interfaceCommands(): Generator<Command> {
+    for (const router of this.routers.values()) {
+      for (const live of router.interfaces.values()) yield interfaceCommand(router, live)
+    }
+  }
+
+  /** What is really there, told as `base` tells the rest. */
+  config(base: Record<string, RouterConfig>): Record<string, RouterConfig> {
+    const found: Record<string, RouterConfig> = {}
+    for (const router of this.routers.values()) {
+      const interfaces = Object.fromEntries([...router.interfaces.values()].map((i) => [i.name, i.config]))
+      const { routes, policies } = router
+      const rest = base[router.name] ?? { nat: [], rules: [], profile: 'linux' as const }
+      found[router.name] = { ...rest, interfaces, routes, policies }
+    }
+    return found
+  }
+}
+
+function addCommand(router: LiveRouter): Command {
+  const { id, name, home, neighbours, seed } = router
+  return {
+    op: 'router-add',
+    id,
+    name,
+    home,
+    routes: router.writer.memory,
+    policies: policyList(router),
+    neighbours,
+    seed,
+  }
+}
+
+function interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
+  const noEthernet = live.config.on.type === 'tun'
+  const settings = interfaceSettings(live.name, live.config, live.port, live.mac, noEthernet)
+  return { op: 'interface-set', id: router.id, index: live.index, settings }
+}
+
+function policyList(router: LiveRouter): Policy[] {
+  return policiesOf(router.policies, (name) => indexIn(router, name))
+}
+
+function indexIn(router: LiveRouter, name: string): number {
+  const live = router.interfaces.get(name)
+  if (!live) throw new Error(`router ${router.name}: no interface ${name}`)
+  return live.index
+}
+
+/** A port with nothing special about it. */
+function plainPort(device: PortConfig['device'], mtu: number, fault?: PortConfig['fault']): PortConfig {
+  const none = Number.POSITIVE_INFINITY
+  return {
+    device,
+    vlan: { mode: 'unaware' },
+    mtu,
+    learning: true,
+    flood: { unknown: true, multicast: true, broadcast: true },
+    isolated: false,
+    hairpin: false,
+    locked: false,
+    limit: 0,
+    storm: { unknown: none, multicast: none, broadcast: none },
+    statics: [],
+    fault,
+  }
+}

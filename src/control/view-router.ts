@@ -1,0 +1,73 @@
+/** What the routers' tables say, as the documents of model.ts. Reads shared memory, as view.ts does. */
+import { listNeighbours } from '../router/neighbour-list.ts'
+import type { RouteEntry } from '../router/route-writer.ts'
+import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
+import { addrText as text4 } from '../wire/ipv4.ts'
+import { addrText as text6 } from '../wire/ipv6.ts'
+import type { Fabric } from './fabric.ts'
+import type { NeighborRow, RouteRow } from './model.ts'
+import type { LiveRouter } from './router-inventory.ts'
+
+const KINDS: Record<RouteKind, RouteRow['kind']> = {
+  [RouteKind.Unicast]: 'unicast',
+  [RouteKind.Local]: 'local',
+  [RouteKind.Broadcast]: 'broadcast',
+  [RouteKind.Blackhole]: 'blackhole',
+  [RouteKind.Unreachable]: 'unreachable',
+  [RouteKind.Prohibit]: 'prohibit',
+  [RouteKind.Throw]: 'throw',
+}
+
+const TABLES: Record<number, string> = { [TABLE_LOCAL]: 'local', [TABLE_MAIN]: 'main', 253: 'default' }
+
+function addressText(words: readonly number[]): string {
+  return words.length === 1 ? text4(words[0]) : text6(words[0], words[1], words[2], words[3])
+}
+
+function nameOf(router: LiveRouter, index: number): string {
+  for (const live of router.interfaces.values()) if (live.index === index) return live.name
+  return '-'
+}
+
+function routeRow(router: LiveRouter, e: RouteEntry): RouteRow {
+  return {
+    router: router.name,
+    table: TABLES[e.table] ?? String(e.table),
+    to: e.length === 0 ? 'default' : `${addressText(e.address)}/${e.length}`,
+    kind: KINDS[e.kind],
+    hops: e.hops.map((h) => ({
+      via: h.gateway ? addressText(h.gateway) : null,
+      interface: nameOf(router, h.outIf),
+      weight: h.weight,
+    })),
+    metric: e.metric,
+    src: e.src ? addressText(e.src) : null,
+  }
+}
+
+/** Routes of all tables; of one router when named. */
+export function routes(fabric: Fabric, router?: string): RouteRow[] {
+  return [...fabric.inventory.routing.routers.values()]
+    .filter((r) => router === undefined || r.name === router)
+    .flatMap((r) => [...r.writer.entries()].map((e) => routeRow(r, e)))
+}
+
+export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
+  const [seconds, nanos] = process.hrtime()
+  const nowMs = seconds * 1000 + nanos / 1e6
+  return [...fabric.inventory.routing.routers.values()]
+    .filter((r) => router === undefined || r.name === router)
+    .flatMap((r) =>
+      listNeighbours(r.neighbours, nowMs).map((n) => ({
+        router: r.name,
+        interface: nameOf(r, n.interface),
+        address: n.address,
+        mac: n.mac,
+        state: n.state,
+        isRouter: n.router,
+        waiting: n.waiting,
+        usedS: n.usedMs / 1000,
+        confirmedS: n.confirmedMs / 1000,
+      })),
+    )
+}

@@ -1,0 +1,120 @@
+// HOT
+/**
+ * A hashlimit table: a bucket for every combination of addresses and ports that the mode asks for.
+ *
+ *     packets   a bucket of cost * burst microseconds fills with time; a packet takes `cost`
+ *     bytes     a bucket of one second's bytes; a packet takes its length in units of 16 bytes, rounded up as
+ *               xt_hashlimit does. When that is too much, one of `refills` fills the bucket (the burst)
+ *
+ * An entry that was not used for `expireMs` is forgotten. A full table drops what it has no bucket for.
+ */
+import { Frag, Ip, IpFlag } from '../../packet/ip.ts'
+import * as l4 from '../../wire/l4.ts'
+import { AddressTable, KEY } from './address-table.ts'
+import { Answer } from './layout.ts'
+import type { HashlimitSpec } from './memory.ts'
+import type { Plane } from './plane.ts'
+
+const DEFAULT_MAX = 65536
+const MOST = 1 << 20
+const US_PER_MS = 1000
+const SRC_IP = 1
+const SRC_PORT = 2
+const DST_IP = 4
+const DST_PORT = 8
+
+export class Hashlimit {
+  readonly spec: HashlimitSpec
+  private readonly table: AddressTable
+  private readonly key = new Int32Array(KEY)
+  private readonly masks: Int32Array
+  /** By place: credit, since (ms), refills left. */
+  private readonly buckets: Float64Array
+
+  constructor(spec: HashlimitSpec, seed: number) {
+    this.spec = spec
+    this.table = new AddressTable(Math.min(spec.max || DEFAULT_MAX, MOST), seed)
+    this.masks = Int32Array.from([...spec.sourceMask, ...spec.destinationMask])
+    this.buckets = new Float64Array(this.table.capacity * 3)
+  }
+
+  get count(): number {
+    return this.table.count
+  }
+
+  match(plane: Plane, row: number, above: boolean, nowMs: number): Answer {
+    const { buckets, spec, table } = this
+    if (!this.fill(plane.ip, row)) return Answer.HotDrop
+    let place = table.find(this.key)
+    if (place >= 0 && nowMs - buckets[place * 3 + 1] >= spec.expireMs) {
+      table.remove(place)
+      place = -1
+    }
+    if (place < 0) {
+      this.expire(nowMs)
+      place = table.add(this.key)
+      if (place < 0) return Answer.HotDrop
+      buckets[place * 3] = spec.byBytes ? spec.bytesPerS : spec.costUs * spec.burst
+      buckets[place * 3 + 2] = spec.refills
+    } else {
+      table.touch(place)
+      this.refresh(place, nowMs)
+    }
+    buckets[place * 3 + 1] = nowMs
+    const within = this.take(place, plane.ip[row + Ip.Length])
+    return within !== above ? Answer.Yes : Answer.No
+  }
+
+  private refresh(place: number, nowMs: number): void {
+    const { buckets, spec } = this
+    const elapsedMs = nowMs - buckets[place * 3 + 1]
+    const cap = spec.byBytes ? spec.bytesPerS : spec.costUs * spec.burst
+    const credit =
+      buckets[place * 3] + (spec.byBytes ? (elapsedMs * spec.bytesPerS) / 1000 : elapsedMs * US_PER_MS)
+    buckets[place * 3] = credit < cap ? credit : cap
+  }
+
+  private take(place: number, length: number): boolean {
+    const { buckets, spec } = this
+    let cost = spec.costUs
+    if (spec.byBytes) {
+      cost = ((length >> 4) + 1) << 4
+      if (cost > spec.bytesPerS) cost = spec.bytesPerS
+      if (buckets[place * 3] < cost && buckets[place * 3 + 2] > 0) {
+        buckets[place * 3 + 2]--
+        buckets[place * 3] = spec.bytesPerS
+      }
+    }
+    if (buckets[place * 3] < cost) return false
+    buckets[place * 3] -= cost
+    return true
+  }
+
+  /** Makes room: a few of the oldest, if they have expired. */
+  expire(nowMs: number): void {
+    const { buckets, spec, table } = this
+    for (let i = 0; i < 8; i++) {
+      const place = table.oldest
+      if (place < 0 || nowMs - buckets[place * 3 + 1] < spec.expireMs) return
+      table.remove(place)
+    }
+  }
+
+  /** False: ports are asked for and not there. */
+  private fill(ip: Int32Array, row: number): boolean {
+    const { key, masks, spec } = this
+    const { mode } = spec
+    for (let i = 0; i < 4; i++) {
+      const used = i === 0 || ip[row + Ip.Family] === 6
+      key[i] = used && (mode & SRC_IP) !== 0 ? ip[row + Ip.Src0 + i] & masks[i] : 0
+      key[4 + i] = used && (mode & DST_IP) !== 0 ? ip[row + Ip.Dst0 + i] & masks[4 + i] : 0
+    }
+    key[8] = 0
+    if ((mode & (SRC_PORT | DST_PORT)) === 0 || !l4.hasPorts(ip[row + Ip.Proto])) return true
+    if ((ip[row + Ip.Frag] & Frag.Later) !== 0 || (ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return false
+    const ports = ip[row + Ip.Ports]
+    key[8] =
+      ((mode & SRC_PORT) !== 0 ? ports & 0xffff0000 : 0) | ((mode & DST_PORT) !== 0 ? ports & 0xffff : 0)
+    return true
+  }
+}

@@ -1,0 +1,48 @@
+/** What the compiler hands to the worker: one value that crosses threads as it is (structured clone). */
+import type { Family } from '../model.ts'
+import type { SetMemory } from './set-memory.ts'
+
+/** A table that rules share by name (`recent`): a new program finds the old one's contents. */
+export interface RecentSpec {
+  name: string
+  /** Four words. */
+  mask: number[]
+  /** Time stamps kept per address, a power of two. */
+  stamps: number
+}
+
+export interface HashlimitSpec {
+  name: string
+  byBytes: boolean
+  /** Packets: microseconds one costs, and how many may be saved. */
+  costUs: number
+  burst: number
+  /** Bytes. */
+  bytesPerS: number
+  refills: number
+  /** HASH_MODE bits, and masks of four words for each address. */
+  mode: number
+  sourceMask: number[]
+  destinationMask: number[]
+  max: number
+  expireMs: number
+}
+
+export interface ConnlimitSpec {
+  mask: number[]
+}
+
+export interface ProgramMemory {
+  family: Family
+  words: SharedArrayBuffer
+  /** Packets and bytes by counter: doubles, exact to 2^53, written by the worker alone. */
+  counters: SharedArrayBuffer
+  /** Limits: tick costs and bursts by index. */
+  limits: { cost100us: number; burst: number }[]
+  /** Counting matches (statistic nth): start values. */
+  counts: number[]
+  recents: RecentSpec[]
+  hashlimits: HashlimitSpec[]
+  connlimits: ConnlimitSpec[]
+  sets: SetMemory[]
+}

@@ -1,0 +1,241 @@
+/**
+ * The examples under config/ do what their comments say. Each runs as it stands, but for the names of its
+ * namespaces, in a namespace that plays the daemon's machine: `taploom up`, ready, a look at what it is
+ * an example of, Ctrl-C, and nothing left.
+ */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import type { FdbRow } from '../../src/control/model.ts'
+import type { Running } from '../support/cli.ts'
+import { Place } from '../support/daemon.ts'
+import { BROADCAST, frame, reserved } from '../support/frames.ts'
+import { has, Lab, lacking } from '../support/lab.ts'
+import { begun, sendFrames, tshark, writePcap } from '../support/wire.ts'
+
+const directory = fileURLToPath(new URL('../../config/', import.meta.url))
+const files = readdirSync(directory).filter((f) => f.endsWith('.yaml'))
+
+/** One example, running. */
+class Example extends Place {
+  readonly lab = new Lab()
+  /** The namespace in which the daemon runs: its own devices are there. */
+  readonly machine = this.lab.add('machine', { ipv6: true })
+  readonly spaces: string[]
+  readonly file: string
+  daemon!: Running
+
+  constructor(name: string) {
+    super()
+    const text = readFileSync(directory + name, 'utf8')
+    const names = parse(text).namespaces as string[]
+    const own = new RegExp(`(?<![\\w-])(${names.join('|')})(?![\\w-])`, 'g')
+    this.spaces = names.map((n) => this.space(n))
+    this.file = this.write(
+      text.replace(own, (n) => this.space(n)),
+      name,
+    )
+  }
+
+  /** A namespace of the example under the name it has here. */
+  space(name: string): string {
+    return `${this.machine}-${name}`
+  }
+
+  async run(): Promise<void> {
+    this.daemon = await this.up(this.file, 'nsenter', `--net=${this.lab.path(this.machine)}`)
+  }
+
+  ping(from: string, address: string, count = 2): Promise<number> {
+    return this.lab.ping(this.space(from), address, count)
+  }
+
+  /** Puts frames on the wire of a host. */
+  send(from: string, ...frames: Uint8Array[]): void {
+    sendFrames(this.lab.path(this.space(from)), 'eth0', frames)
+  }
+
+  devices(): string[] {
+    const links = JSON.parse(execFileSync('ip', ['-json', '-n', this.machine, 'link'], { encoding: 'utf8' }))
+    return links.map((l: { ifname: string }) => l.ifname)
+  }
+
+  override async close(): Promise<void> {
+    await super.close()
+    for (const space of this.spaces)
+      if (existsSync(this.lab.path(space))) execFileSync('ip', ['netns', 'del', space])
+    this.lab.close()
+  }
+}
+
+/** Captures a port meanwhile: the `fields` of the frames that `sendFrames` made, all `count` of them. */
+async function captured(
+  example: Example,
+  port: string,
+  count: number,
+  during: () => void,
+  ...fields: string[]
+) {
+  const path = example.path(`${Math.random()}.pcapng`)
+  const capture = example.start('capture', port, '-w', path)
+  await begun(path)
+  during()
+  const ours = () => tshark(path, 'eth.src', ...fields).filter((row) => row.startsWith('02:00:00:00:00:9'))
+  await expect.poll(() => ours().length, { timeout: 10_000, interval: 200 }).toBe(count)
+  expect(await capture.end('SIGINT')).toBe(0)
+  return ours()
+}
+
+/** Whether this machine has tshark, to look into captures. */
+const eyes = has('tshark')
+
+const STORIES: Record<string, (example: Example) => Promise<void>> = {
+  async 'lab.yaml'(example) {
+    for (const address of ['10.10.0.3', 'fd00:10::3']) expect(await example.ping('lab-web', address)).toBe(2)
+    for (const address of ['10.10.0.2', 'fd00:10::2'])
+      expect(await example.ping('lab-client', address)).toBe(2)
+  },
+
+  async 'vlans.yaml'(example) {
+    expect(await example.ping('vl-sales1', '10.20.10.2')).toBe(2)
+    // The same subnet, but another VLAN.
+    example.lab.ip(example.space('vl-lab1'), 'addr add 10.20.10.9/24 dev eth0')
+    expect(await example.ping('vl-lab1', '10.20.10.2', 1)).toBe(0)
+    // The same VLAN, but isolated.
+    expect(await example.ping('vl-guest1', '10.20.30.2', 1)).toBe(0)
+    if (!eyes) return
+    const tags = async (from: string) => {
+      const send = () => example.send(from, frame({ dst: BROADCAST, src: 0x99 }))
+      return captured(example, 'uplink', 1, send, 'vlan.id')
+    }
+    expect(await tags('vl-sales1')).toEqual(['02:00:00:00:00:99\t10'])
+    expect(await tags('vl-guest1')).toEqual(['02:00:00:00:00:99\t30'])
+  },
+
+  async 'qinq.yaml'(example) {
+    expect(await example.ping('qq-a1', '10.30.0.2')).toBe(2)
+    expect(await example.ping('qq-b1', '10.30.0.12')).toBe(2)
+    // Another customer, in the same subnet.
+    expect(await example.ping('qq-a1', '10.30.0.12', 1)).toBe(0)
+    if (!eyes) return
+    // Inside a customer's own VLAN 77: as it was at the other end, and under the provider's tag between.
+    const tagged = frame({ dst: BROADCAST, src: 0x99, tags: [{ vid: 77 }] })
+    const lldp = frame({ dst: reserved(14), src: 0x98, type: 0x88cc })
+    const send = () => example.send('qq-a1', tagged, lldp)
+    expect(await captured(example, 'east.a2', 2, send, 'vlan.id')).toEqual([
+      '02:00:00:00:00:99\t77',
+      '02:00:00:00:00:98\t',
+    ])
+    const between = await captured(example, 'west.core', 2, send, 'eth.type', 'ieee8021ad.id', 'vlan.id')
+    expect(between[0]).toBe('02:00:00:00:00:99\t0x88a8\t100\t77')
+  },
+
+  async 'storm.yaml'(example) {
+    expect(await example.ping('st-guest', '10.70.0.1')).toBe(2)
+    expect(await example.ping('st-camera', '10.70.0.1')).toBe(2)
+    const broadcast = frame({ dst: BROADCAST, src: 0x99 })
+    const burst = new Array<Uint8Array>(400).fill(broadcast)
+    example.send('st-guest', ...burst)
+    // A second's worth passes at once; what more passes has grown meanwhile.
+    await expect.poll(() => example.dropped('guest', 'storm-broadcast')).toBeGreaterThan(200)
+    example.send('st-camera', broadcast)
+    await expect.poll(() => example.dropped('camera', 'locked')).toBeGreaterThanOrEqual(1)
+    const many = Array.from({ length: 64 }, (_, i) => frame({ dst: 0x99, src: 0x100 + i }))
+    example.send('st-guest', ...many)
+    await expect.poll(async () => (await example.counters('guest')).learnRefused).toBeGreaterThanOrEqual(48)
+    expect((await example.port('guest')).learned).toBeLessThanOrEqual(16)
+    const rows = await example.json<FdbRow[]>('show', 'fdb', '--port', 'server')
+    expect(rows).toMatchObject([{ mac: '02:00:0a:46:00:01', type: 'static', port: 'server' }])
+  },
+
+  async 'faults.yaml'(example) {
+    const { stdout } = await example.lab.in(
+      example.space('fa-near'),
+      'ping',
+      '-n',
+      '-c',
+      '1500',
+      '-i',
+      '0.003',
+      '-q',
+      '10.60.0.2',
+    )
+    const [received, least] = [/(\d+) received/.exec(stdout)?.[1], /= ([\d.]+)\//.exec(stdout)?.[1]]
+    // 20 ms there and 20 ms back; 0.5 % lost of 1500 is 7.5.
+    expect(Number(least)).toBeGreaterThanOrEqual(40)
+    const lost = await example.dropped('far', 'fault-loss')
+    expect(lost).toBeGreaterThan(0)
+    expect(lost).toBeLessThan(40)
+    expect(Number(received)).toBeLessThan(1500)
+    expect(Number(received)).toBeGreaterThan(1400)
+  },
+
+  async 'host.yaml'(example) {
+    for (const address of ['10.50.0.1', 'fd00:50::1']) expect(await example.ping('ho-guest', address)).toBe(2)
+    expect(await example.lab.ping(example.machine, '10.50.0.2', 2)).toBe(2)
+    expect(example.devices()).toContain('tap-lan')
+    const routes = example.lab.ip(example.space('ho-guest'), 'route')
+    expect(routes).toContain('default via 10.50.0.1')
+    expect((await example.port('guest')).offloads).toEqual(['checksum', 'tso4', 'tso6', 'ecn'])
+    const own = await example.json<FdbRow[]>('show', 'fdb', '--port', 'tap-lan')
+    expect(own).toMatchObject([{ mac: '02:00:0a:32:00:01', type: 'own' }])
+  },
+
+  async 'bridge-existing.yaml'(example) {
+    expect(await example.ping('be-host', '10.40.0.2', 3)).toBeGreaterThanOrEqual(2)
+    expect(await example.port('up')).toMatchObject({
+      type: 'packet',
+      device: 'be-port',
+      mtu: 1500,
+      state: 'up',
+    })
+  },
+
+  async 'replay.yaml'(example) {
+    await expect.poll(async () => (await example.counters('recorded')).rxPackets, { timeout: 10_000 }).toBe(3)
+    expect((await example.counters('target')).txPackets).toBeGreaterThanOrEqual(3)
+    const rows = await example.json<FdbRow[]>('show', 'fdb', '--port', 'recorded')
+    expect(rows).toMatchObject([{ mac: '02:00:00:00:00:99' }])
+  },
+}
+
+/** What must be there before: the files and devices that the comments say to make first. */
+const BEFORE: Record<string, (example: Example) => void> = {
+  'bridge-existing.yaml'(example) {
+    const host = example.space('be-host')
+    execFileSync('ip', ['netns', 'add', host])
+    example.spaces.push(host)
+    example.lab.ip(example.machine, `link add be-port type veth peer name eth0 netns ${host}`)
+    example.lab.ip(example.machine, 'link set be-port up')
+    example.lab.ip(host, 'addr add 10.40.0.1/24 dev eth0')
+    example.lab.ip(host, 'link set eth0 up')
+  },
+  'replay.yaml'(example) {
+    const one = frame({ dst: BROADCAST, src: 0x99 })
+    writePcap(example.path('replay.pcap'), [one, one, one])
+  },
+}
+
+describe.skipIf(lacking)(`the examples${lacking ? ` (skipped: ${lacking})` : ''}`, () => {
+  let example: Example
+
+  beforeEach((context) => {
+    example = new Example(context.task.name.split(' ')[0])
+  })
+  afterEach(() => example.close())
+
+  it.each(files)('%s', { timeout: 60_000 }, async (name) => {
+    expect(STORIES[name], `a story for ${name}`).toBeDefined()
+    BEFORE[name]?.(example)
+    const made = example.spaces.filter((s) => !existsSync(example.lab.path(s)))
+    const before = example.devices()
+    await example.run()
+    await STORIES[name](example)
+    expect(await example.daemon.end('SIGINT')).toBe(0)
+    expect(made.filter((s) => existsSync(example.lab.path(s)))).toEqual([])
+    expect(example.devices()).toEqual(before)
+    expect(existsSync(example.socket)).toBe(false)
+  })
+})
