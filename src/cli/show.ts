@@ -4,7 +4,7 @@ import type { Query } from '../control/client.ts'
 import type { Palette } from '../control/render.ts'
 import { clientOf, whole } from './options.ts'
 
-type Render = typeof import('../control/render.ts')
+type Render = typeof import('../control/render.ts') & typeof import('../control/render-router.ts')
 
 interface Subject {
   name: string
@@ -25,6 +25,10 @@ export function filterOptions(command: Command): void {
     .option('--vlan <id>', 'only this VLAN (0: without VLAN)', whole(0, 4094))
 }
 
+function routerOption(command: Command): void {
+  command.option('--router <name>', 'only this router')
+}
+
 const SUBJECTS: Subject[] = [
   {
     name: 'ports',
@@ -42,6 +46,20 @@ const SUBJECTS: Subject[] = [
     name: 'vlans',
     description: 'VLANs and their ports',
     render: (rows, p, r) => r.vlansTable(rows, p),
+  },
+  {
+    name: 'routes',
+    description: 'routing tables, connected routes included',
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (rows, p, r) => r.routesTable(rows, p),
+  },
+  {
+    name: 'neighbors',
+    description: 'neighbours: which MAC address an IP address has',
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (rows, p, r) => r.neighborsTable(rows, p),
   },
   {
     name: 'counters',
@@ -83,7 +101,10 @@ export function show(program: Command): void {
         process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
         return
       }
-      const render = await import('../control/render.ts')
+      const render = {
+        ...(await import('../control/render.ts')),
+        ...(await import('../control/render-router.ts')),
+      }
       const text = subject.render(document as never, render.paletteFor(process.stdout), render)
       process.stdout.write(`${text}\n`)
     })

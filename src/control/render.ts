@@ -15,7 +15,7 @@ export interface Palette {
 
 const ansi = (open: number, close: number) => (text: string) => `\x1b[${open}m${text}\x1b[${close}m`
 const same = (text: string): string => text
-const PLAIN: Palette = { bold: same, good: same, bad: same, dim: same }
+export const PLAIN: Palette = { bold: same, good: same, bad: same, dim: same }
 const COLOUR: Palette = { bold: ansi(1, 22), good: ansi(32, 39), bad: ansi(31, 39), dim: ansi(2, 22) }
 
 /** Colour on a terminal, unless NO_COLOR (no-color.org) or a terminal without any. */
@@ -101,7 +101,7 @@ export function table<Row>(rows: Row[], columns: Column<Row>[], p: Palette = PLA
   return lines.join('\n')
 }
 
-const dash = (text: string | null): string => (text === null || text === '' ? '-' : text)
+export const dash = (text: string | null): string => (text === null || text === '' ? '-' : text)
 
 export function portsTable(rows: PortStatus[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no ports'
@@ -209,7 +209,7 @@ export function statusText(s: StatusReport, p: Palette = PLAIN): string {
     ['configuration', s.configFile ?? '-'],
     ['worker', `${worker}, poll ${s.poll}, restarts ${restarts}`],
     ['memory', `${bytesText(s.memory.residentBytes)} resident, ${s.memory.poolSlots} packet slots`],
-    ['packets', `in ${t.in} + made ${t.made} = out ${t.out} + dropped ${t.dropped} + held ${t.held}`],
+    ['packets', `in ${t.in} + made ${t.made} = out ${t.out} + dropped ${t.dropped} + held ${t.held} + consumed ${t.consumed}`],
   ]
   const head = lines.map(([name, value]) => `${p.bold(name.padEnd(15))}${value}`).join('\n')
   const switches = table(

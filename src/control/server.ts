@@ -18,7 +18,7 @@ import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
-import type { FdbRow, PortStatus, VlanRow } from './model.ts'
+import type { FdbRow, NeighborRow, PortStatus, RouteRow, VlanRow } from './model.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
 
 export interface PortFilter {
@@ -31,6 +31,8 @@ export interface PortFilter {
 export interface Served extends Measured {
   fdb(filter?: PortFilter): FdbRow[]
   vlans(): VlanRow[]
+  routes(router?: string): RouteRow[]
+  neighbors(router?: string): NeighborRow[]
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -62,6 +64,7 @@ const FILTER = object({ switch: NAME, port: NAME, vlan: VLAN })
 const SCHEMAS = {
   fdb: { querystring: FILTER },
   none: { querystring: object({}) },
+  router: { querystring: object({ router: NAME }) },
   drops: { querystring: object({ all: { type: 'boolean', default: false } }) },
   reload: { body: object({ file: { type: 'string', minLength: 1, maxLength: 4096 } }) },
   flush: { body: FILTER },
@@ -150,6 +153,13 @@ export class ControlServer {
     app.get<{ Querystring: PortFilter }>('/v1/fdb', { schema: SCHEMAS.fdb }, (req, reply) => {
       const rows = this.fabric.fdb(this.filter(req.query))
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+    })
+    app.get<{ Querystring: { router?: string } }>('/v1/routes', { schema: SCHEMAS.router }, (req, reply) => {
+      const rows = this.fabric.routes(req.query.router)
+      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+    })
+    app.get<{ Querystring: { router?: string } }>('/v1/neighbors', { schema: SCHEMAS.router }, (req) => {
+      return this.fabric.neighbors(req.query.router)
     })
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
       return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)

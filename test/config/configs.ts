@@ -139,6 +139,84 @@ function patched<T extends Record<string, { ports: Record<string, object> }>>(sw
   return switches
 }
 
+/** Routes by gateways of a subnet, `net` = its first three bytes; tables of their own with policies. */
+const routesBy = (net: string) =>
+  fc
+    .uniqueArray(
+      fc.record(
+        {
+          to: fc.constantFrom('default', '0.0.0.0/0', '172.16.0.0/12', '192.0.2.7', '198.51.100.0/24'),
+          via: fc.oneof(
+            fc.constant(`${net}.77`),
+            fc.constant([`${net}.77`, { via: `${net}.78`, weight: 3 }]),
+          ),
+          metric: fc.nat(9),
+          table: fc.constantFrom('main', 100, 200),
+        },
+        { requiredKeys: ['to', 'via'] },
+      ),
+      {
+        selector: (r) => `${r.to.replace('default', '0.0.0.0/0')} ${r.table ?? 'main'} ${r.metric ?? 0}`,
+        maxLength: 4,
+      },
+    )
+    .chain((routes) => {
+      const tables = ['main' as const, ...routes.flatMap((r) => r.table ?? [])]
+      const policy = fc.record(
+        {
+          priority: fc.integer({ min: 1, max: 32765 }),
+          from: fc.constant('10.0.0.0/8'),
+          mark: fc.constantFrom(7, '0x1/0xff'),
+          table: fc.constantFrom(...tables),
+        },
+        { requiredKeys: ['priority', 'table'] },
+      )
+      return fc.record({
+        routes: fc.constant([...routes, { to: 'fc00::/7', type: 'blackhole' }]),
+        policies: fc.array(policy, { maxLength: 2 }),
+      })
+    })
+
+/** A router with interfaces on switches (without VLANs, so that any ports will do) and of its own. */
+function routerAt(at: number, switches: string[]) {
+  const own = fc.constantFrom<object>(
+    { memory: {} },
+    { tap: { name: `tr${at}`, netns: 'web', addresses: [`10.200.${at}.9/24`] } },
+    { tun: { name: `tr${at}` } },
+    { packet: { name: `tr${at}`, netns: 'db' } },
+  )
+  const more = fc.record(
+    {
+      mac: hex.map((h) => `02:ff:${h.slice(0, 2)}:${h.slice(2)}:00:${at.toString(16).padStart(2, '0')}`),
+      mtu: fc.integer({ min: 1280, max: 9000 }),
+      rpFilter: fc.constantFrom('off', 'strict', 'loose'),
+      clampMss: fc.boolean(),
+      fault: fc.record({ seed: fc.nat(), tx: rates }, optional),
+    },
+    optional,
+  )
+  const lan = fc
+    .tuple(more, switches.length > 0 ? fc.constantFrom(...switches) : fc.constant(undefined))
+    .map(([m, sw]) => ({ ...(sw === undefined ? { memory: {} } : { switch: sw }), ...m }))
+  // Without a MAC address: a TUN may not have one.
+  const out = fc.tuple(own, more).map(([o, { mac: _, ...m }]) => ({ ...o, ...m }))
+  return fc
+    .tuple(
+      fc.record({
+        lan: lan.map((l) => ({ ...l, addresses: [`10.100.${at}.1/24`, `fd01:${at}::1/64`] })),
+        out: out.map((o) => ({ ...o, addresses: [`10.200.${at}.1/24`] })),
+      }),
+      fc.option(routesBy(`10.200.${at}`), { nil: undefined }),
+      fc.subarray<object>([
+        { masquerade: { from: `10.100.${at}.0/24`, out: 'out' } },
+        { publish: { listen: `10.200.${at}.1:80`, to: `10.100.${at}.5:80` } },
+        { publish: { proto: 'udp', listen: ':5000-5010', to: `10.100.${at}.6:7000-7010` } },
+      ]),
+      fc.constantFrom('linux', 'rfc'),
+    )
+    .map(([interfaces, routes, nat, profile]) => ({ interfaces, ...routes, nat, profile }))
+}
+
 export const configObject = fc
   .tuple(
     fc.record(
@@ -153,3 +231,13 @@ export const configObject = fc
       switches: patched(Object.fromEntries(names.map((n, i) => [n, bodies[i]]))),
     })),
   )
+  .chain((object) => {
+    const plain = Object.keys(object.switches).filter((name) =>
+      Object.values(object.switches[name].ports).every((p) => !('vlan' in p)),
+    )
+    // Capitals: no switch of the generator has such a name.
+    return fc
+      .uniqueArray(fc.constantFrom('R', 'S'), { maxLength: 2 })
+      .chain((names) => fc.tuple(...names.map((n) => routerAt(n.charCodeAt(0), plain).map((r) => [n, r]))))
+      .map((routers) => (routers.length > 0 ? { ...object, routers: Object.fromEntries(routers) } : object))
+  })

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Change, diffConfig } from '../../src/config/diff.ts'
+import type { RouterChange } from '../../src/config/diff-router.ts'
 import { checkConfigObject } from '../../src/config/load.ts'
-import type { FabricConfig } from '../../src/config/types.ts'
+import type { FabricConfig, RouterConfig } from '../../src/config/types.ts'
 import { configObject } from './configs.ts'
 
 /** A fabric that only remembers, and refuses steps in an order that a real one could not do. */
@@ -17,6 +18,9 @@ function applied(config: FabricConfig, changes: Change[]): FabricConfig {
         break
       case 'remove-switch':
         expect(model.switches[change.name].ports).toEqual({})
+        for (const router of Object.values(model.routers))
+          for (const { on } of Object.values(router.interfaces))
+            expect(on).not.toMatchObject({ switch: change.name })
         delete model.switches[change.name]
         break
       case 'remove-namespace':
@@ -44,9 +48,75 @@ function applied(config: FabricConfig, changes: Change[]): FabricConfig {
       case 'set-port':
         expect(model.switches[change.switch].ports[change.port].device).toEqual(change.config.device)
         model.switches[change.switch].ports[change.port] = change.config
+        break
+      default:
+        applyToRouters(model, change)
     }
   }
   return model
+}
+
+/** Which interfaces the routes and policies of a router name. */
+const namedBy = ({ routes, policies }: Pick<RouterConfig, 'routes' | 'policies'>) =>
+  [...routes.flatMap((r) => r.hops.map((h) => h.interface)), ...policies.map((p) => p.interface)].filter(
+    Boolean,
+  )
+
+function applyToRouters(model: FabricConfig, change: RouterChange): void {
+  if (change.op === 'add-router') {
+    expect(model.routers[change.name]).toBeUndefined()
+    model.routers[change.name] = {
+      interfaces: {},
+      routes: [],
+      policies: [],
+      nat: [],
+      rules: [],
+      profile: 'linux',
+    }
+    return
+  }
+  if (change.op === 'remove-router') {
+    expect(model.routers[change.name].interfaces).toEqual({})
+    delete model.routers[change.name]
+    return
+  }
+  const router = model.routers[change.router]
+  expect(router).toBeDefined()
+  switch (change.op) {
+    case 'add-interface': {
+      expect(router.interfaces[change.name]).toBeUndefined()
+      const { on } = change.config
+      if (on.type === 'switch') {
+        expect(model.switches[on.switch]).toBeDefined()
+        expect(on.vlan !== null).toBe(model.switches[on.switch].vlanAware)
+      }
+      router.interfaces[change.name] = change.config
+      break
+    }
+    case 'remove-interface':
+      expect(router.interfaces[change.name]).toBeDefined()
+      expect(namedBy(router)).not.toContain(change.name)
+      delete router.interfaces[change.name]
+      break
+    case 'set-interface': {
+      const { on, mac, fault } = router.interfaces[change.name]
+      expect(change.config).toMatchObject({ on, mac, fault })
+      router.interfaces[change.name] = change.config
+      break
+    }
+    case 'set-routes': {
+      const { routes, policies } = change
+      for (const name of namedBy(change)) expect(router.interfaces[name]).toBeDefined()
+      const tables = [255, 254, ...routes.map((r) => r.table)]
+      for (const { table } of policies) expect(tables).toContain(table)
+      Object.assign(router, { routes, policies })
+      break
+    }
+    case 'set-rules': {
+      const { nat, rules, profile } = change
+      Object.assign(router, { nat, rules, profile })
+    }
+  }
 }
 
 const sorted = (config: FabricConfig) => ({ ...config, namespaces: [...config.namespaces].sort() })
@@ -73,7 +143,10 @@ describe('the difference of two configurations', () => {
   })
 
   it('is in an order that can be done: what goes, then what comes, then what changes', () => {
+    // set-routes comes twice: first without what goes, then with what came.
     const order = [
+      'remove-interface',
+      'remove-router',
       'remove-port',
       'remove-switch',
       'remove-namespace',
@@ -83,10 +156,18 @@ describe('the difference of two configurations', () => {
       'set-switch',
       'add-port',
       'set-port',
+      'add-router',
+      'add-interface',
+      'set-interface',
+      'set-rules',
+      'set-routes',
     ]
     fc.assert(
       fc.property(config, config, (a, b) => {
-        const steps = diffConfig(a, b).map((c) => order.indexOf(c.op))
+        const changes = diffConfig(a, b)
+        const first = changes.findIndex((c) => c.op !== 'set-routes')
+        const steps = changes.slice(Math.max(0, first)).map((c) => order.indexOf(c.op))
+        expect(steps).not.toContain(-1)
         expect(steps).toEqual([...steps].sort((x, y) => x - y))
       }),
       { numRuns: 50 },
@@ -122,5 +203,119 @@ describe('the difference of two configurations', () => {
       'add-port p',
       'add-port q',
     ])
+  })
+
+  it('restores what was when it is asked for the way back, from any step', () => {
+    fc.assert(
+      fc.property(config, config, fc.nat(), (a, b, stop) => {
+        const changes = diffConfig(a, b)
+        const half = applied(a, changes.slice(0, stop % (changes.length + 1)))
+        expect(sorted(applied(half, diffConfig(half, a)))).toEqual(sorted(a))
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('the difference of two routers', () => {
+  const router = (more: object, a: object = {}, b: object = {}) =>
+    checkConfigObject({
+      switches: { lan: { ports: { p: { memory: {} } } } },
+      routers: {
+        r: {
+          interfaces: {
+            a: { switch: 'lan', addresses: ['10.0.0.1/24'], ...a },
+            b: { memory: {}, addresses: ['10.0.1.1/24'], ...b },
+          },
+          ...more,
+        },
+      },
+    })
+  const without = checkConfigObject({ switches: { lan: { ports: { p: { memory: {} } } } } })
+  const told = (from: FabricConfig, to: FabricConfig) =>
+    diffConfig(from, to).map((c) =>
+      c.op === 'set-routes' ? `${c.op} ${c.routes.length}` : `${c.op} ${'name' in c ? c.name : ''}`.trim(),
+    )
+  const viaB = { to: 'default', via: '10.0.1.2' }
+  const viaA = { to: '10.1.0.0/16', via: '10.0.0.2' }
+  const base = router({ routes: [viaA, viaB] })
+
+  it('a new one comes whole, rules and routes last', () => {
+    expect(told(without, base)).toEqual([
+      'add-router r',
+      'add-interface a',
+      'add-interface b',
+      'set-rules',
+      'set-routes 2',
+    ])
+    expect(told(without, router({}))).toEqual([
+      'add-router r',
+      'add-interface a',
+      'add-interface b',
+      'set-rules',
+      'set-routes 0',
+    ])
+    expect(told(base, without)).toEqual([
+      'set-routes 0',
+      'remove-interface a',
+      'remove-interface b',
+      'remove-router r',
+    ])
+  })
+
+  it('settings of an interface do not open it again', () => {
+    const settings = {
+      addresses: ['10.0.0.1/24', 'fd00::1/64'],
+      mtu: 9000,
+      rpFilter: 'loose',
+      clampMss: true,
+    }
+    expect(told(base, router({ routes: [viaA, viaB] }, settings))).toEqual(['set-interface a'])
+  })
+
+  it('a device, a MAC address or a fault does, and its routes go and come with it', () => {
+    const again = ['set-routes 1', 'remove-interface b', 'add-interface b', 'set-routes 2']
+    for (const b of [{ mac: '02:00:00:00:00:01' }, { fault: { tx: { loss: 1 } } }])
+      expect(told(base, router({ routes: [viaA, viaB] }, {}, b))).toEqual(again)
+    const other = { memory: undefined, tap: { name: 'x' } }
+    expect(told(base, router({ routes: [viaA, viaB] }, {}, other))).toEqual(again)
+  })
+
+  it('what refers to an interface or a table that goes, goes before it', () => {
+    const more = {
+      routes: [viaA, { to: 'default', via: ['10.0.0.2', '10.0.1.2'] }, { ...viaB, table: 7 }],
+      policies: [
+        { priority: 1, interface: 'b', table: 'main' },
+        { priority: 2, table: 7 },
+        { priority: 3, table: 'main' },
+      ],
+    }
+    const [first] = diffConfig(router(more), router(more, {}, { mac: '02:00:00:00:00:01' }))
+    expect(first).toMatchObject({
+      op: 'set-routes',
+      router: 'r',
+      routes: [{ to: '10.1.0.0/16' }, { to: '0.0.0.0/0', hops: [{ via: '10.0.0.2' }] }],
+      policies: [{ priority: 3 }],
+    })
+  })
+
+  it('rules and routes are set as a whole', () => {
+    const nat = [{ masquerade: { from: '10.0.0.0/24', out: 'b' } }]
+    expect(told(base, router({ routes: [viaA, viaB], nat }))).toEqual(['set-rules'])
+    expect(told(base, router({ routes: [viaA, viaB], profile: 'rfc' }))).toEqual(['set-rules'])
+    expect(told(base, router({ routes: [viaB] }))).toEqual(['set-routes 1'])
+    expect(told(base, router({ routes: [viaB], nat }))).toEqual(['set-rules', 'set-routes 1'])
+  })
+
+  it('a switch that starts to look at tags gets its interfaces anew', () => {
+    const vlan = checkConfigObject({
+      switches: { lan: { ports: { p: { memory: {}, vlan: { access: 1 } } } } },
+      routers: { r: { interfaces: { a: { switch: 'lan' } } } },
+    })
+    const plain = checkConfigObject({
+      switches: { lan: { ports: { p: { memory: {} } } } },
+      routers: { r: { interfaces: { a: { switch: 'lan' } } } },
+    })
+    expect(told(plain, vlan)).toEqual(['remove-interface a', 'set-switch lan', 'set-port', 'add-interface a'])
   })
 })

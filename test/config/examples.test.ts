@@ -41,9 +41,13 @@ function shown(value: unknown, schema: JsonSchema, path = ''): string[] {
 }
 
 const schema = z.toJSONSchema(fileSchema, { io: 'input' }) as JsonSchema
-/** Shown for another device, where they mean the same. */
+/** Shown for another device, or for a port, where they mean the same. */
 const twin = (key: string) =>
-  key.replace('.*.tun.', '.*.tap.').replace('.*.host.', '.*.tap.').replace('.fault.rx.', '.fault.tx.')
+  key
+    .replace(/^routers\.\*\.interfaces\.\*\.(tap|tun|packet|memory|fault)\b/, 'switches.*.ports.*.$1')
+    .replace('.*.tun.', '.*.tap.')
+    .replace('.*.host.', '.*.tap.')
+    .replace('.fault.rx.', '.fault.tx.')
 const all = new Set(
   files
     .flatMap((f) => shown(parse(readFileSync(directory + f, 'utf8')), schema))
@@ -60,6 +64,23 @@ describe('config/', () => {
       (key) => !all.has(key) && !all.has(twin(key)) && !key.endsWith('tun.mac'),
     )
     expect(missing).toEqual([])
+  })
+
+  it('the rules of nat.yaml come with it', () => {
+    const { rules, nat } = loadConfig(`${directory}nat.yaml`).routers.edge
+    expect(rules.map((r) => [r.file.replace(directory, ''), r.family])).toEqual([
+      ['edge.rules', 4],
+      ['edge6.rules', 6],
+    ])
+    expect(rules[0].text).toBe(readFileSync(`${directory}edge.rules`, 'utf8'))
+    expect(nat.map((n) => n.type)).toEqual([
+      'masquerade',
+      'masquerade',
+      'publish',
+      'publish',
+      'publish',
+      'masquerade',
+    ])
   })
 
   it('the three namespaces of the demo are in one subnet of one switch', () => {

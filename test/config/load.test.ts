@@ -49,7 +49,7 @@ describe('a file that is no configuration', () => {
       'switches: {__proto__: {}}\n',
       "1:12  switches.__proto__: found the key '__proto__', expected another name",
     ],
-    ['namespaces: [a]\n', '1:1  switches: found nothing, expected a mapping of switches'],
+    ['namespaces: [a]\n', '1:1  switches: found nothing, expected a mapping of switches (or routers)'],
     [
       'switches: {a.b: {}}\n',
       "1:12  switches.a.b: found the name 'a.b', expected a name of letters, digits, - and _, 63 at most",
@@ -60,13 +60,14 @@ describe('a file that is no configuration', () => {
       'switches: {}\nvteps: {}\n',
       '2:1  vteps: found a key of a later version, expected no vteps yet (this version does not have VXLAN)',
     ],
+    ['switches: {}\nrouters: []\n', '2:10  routers: found an empty list, expected a mapping of routers'],
     [
-      'switches: {}\nrouters: {}\n',
-      '2:1  routers: found a key of a later version, expected no routers yet (this version does not have the router)',
+      'switches: { lan: {} }\nrouters: { lan: {} }\n',
+      '2:17  routers.lan: found the name lan again, expected another name than that of a switch (also at switches.lan, line 1)',
     ],
     [
       'swtches: {}\n',
-      '1:1  swtches: found an unknown key, expected namespaces, poll or switches (did you mean switches?)',
+      '1:1  swtches: found an unknown key, expected namespaces, poll, switches or routers (did you mean switches?)',
     ],
     [
       'namespaces: [web, web]\nswitches: {}\n',
@@ -440,6 +441,7 @@ describe('a good file', () => {
     expect(config).toEqual({
       namespaces: [],
       poll: 'adaptive',
+      routers: {},
       switches: {
         lan: {
           agingS: 300,

@@ -13,7 +13,7 @@ const isMapping = (x: unknown): x is Mapping => typeof x === 'object' && x !== n
 function knownKeys(config: Mapping): string[][] {
   const paths: string[][] = []
   const walk = (at: Mapping, path: string[]) => {
-    const named = path.at(-1) === 'switches' || path.at(-1) === 'ports'
+    const named = ['switches', 'ports', 'routers', 'interfaces'].includes(path.at(-1) ?? '')
     for (const [key, value] of Object.entries(at)) {
       if (!named) paths.push([...path, key])
       if (isMapping(value)) walk(value, [...path, key])
@@ -131,7 +131,20 @@ describe('configurations at random', () => {
     fc.assert(
       fc.property(
         fc.object({
-          key: fc.constantFrom('switches', 'ports', 'tap', 'vlan', 'static', 'trunk', 'patch', 'x'),
+          key: fc.constantFrom(
+            'switches',
+            'ports',
+            'tap',
+            'vlan',
+            'static',
+            'trunk',
+            'patch',
+            'routers',
+            'interfaces',
+            'routes',
+            'via',
+            'x',
+          ),
           maxDepth: 7,
         }),
         (object) => {

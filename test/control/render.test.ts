@@ -75,7 +75,7 @@ describe('tables', () => {
   })
 
   it('show the conservation law', () => {
-    expect(statusText(statusReport())).toContain('in 10 + made 2 = out 11 + dropped 1 + held 0')
+    expect(statusText(statusReport())).toContain('in 10 + made 2 = out 11 + dropped 1 + held 0 + consumed 0')
   })
 })
 

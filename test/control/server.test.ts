@@ -14,6 +14,16 @@ import { counterRow, dropRow, fdbRow, portStatus, statusReport } from '../suppor
 
 const VLAN_ROW = { switch: 'lan', vlan: 10, tagged: ['up'], untagged: ['web'], addresses: 3 }
 
+const ROUTE_ROW = {
+  router: 'edge',
+  table: 'main',
+  to: 'default',
+  kind: 'unicast' as const,
+  hops: [{ via: '10.0.0.2', interface: 'wan', weight: 1 }],
+  metric: 0,
+  src: null,
+}
+
 /** One row of everything; two switches that both have a port `up`. */
 class FakeFabric implements Served {
   asked: unknown[] = []
@@ -24,6 +34,8 @@ class FakeFabric implements Served {
     portStatus({ name: 'up', switch: 'core', state: 'down', reason: 'its device is gone' }),
   ]
   vlans = () => [VLAN_ROW]
+  routes = () => [ROUTE_ROW]
+  neighbors = () => []
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {

@@ -113,6 +113,6 @@ export function rangeOf(target: NatTargetLike): NatRange {
 /** Of NETMAP's. */
 export function netmapOf(to: { address: readonly number[]; mask: readonly number[] }): NatRange {
   let prefix = 0
-  for (const word of to.mask) prefix += 32 - Math.clz32(word) === 0 ? 0 : Math.clz32(~word)
+  for (const word of to.mask) prefix += Math.clz32(~word)
   return natRange({ addresses: { first: to.address, last: to.address }, prefix })
 }

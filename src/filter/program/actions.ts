@@ -1,9 +1,9 @@
 /** Targets into the words of a body: what to do, with what. act.ts does it. */
-import type { NatTarget, RuleSet, Target as TargetModel } from '../model.ts'
-import { fourWords } from './condition.ts'
+import type { RuleSet, Target as TargetModel } from '../model.ts'
+import { netmapOf, rangeOf, type NatRange } from '../nat/range.ts'
 import type { CompileContext } from './context.ts'
 import type { Draft } from './draft.ts'
-import { NatFlag, NatRange, Target } from './layout.ts'
+import { Target } from './layout.ts'
 
 type Action = Pick<Draft, 'target' | 'arg' | 'arg2' | 'chain'>
 
@@ -20,15 +20,12 @@ const NAT = {
 
 const action = (target: Target, arg = 0, arg2 = 0): Action => ({ target, arg: arg | 0, arg2: arg2 | 0 })
 
-/**
- * What a rule does. `range` keeps the words of a NAT range and tells where they will be.
- * Throws for what this program cannot do.
- */
+/** What a rule does. */
 export function actionOf(
   target: TargetModel | null,
   context: CompileContext,
-  range: (words: readonly number[]) => number,
 ): Action {
+  const range = (one: NatRange): number => context.memory.ranges.push(one) - 1
   if (target === null) return action(Target.None)
   switch (target.kind) {
     case 'ACCEPT':
@@ -74,20 +71,10 @@ export function actionOf(
     case 'MASQUERADE':
     case 'REDIRECT':
       context.tracks = true
-      return action(NAT[target.kind], range(natRange(target)))
+      return action(NAT[target.kind], range(rangeOf(target)))
     case 'NETMAP':
       context.tracks = true
-      return action(
-        Target.Netmap,
-        range([
-          NatFlag.Address | NatFlag.Netmap,
-          ...fourWords(target.to.address),
-          ...fourWords(target.to.mask),
-          0,
-          0,
-          0,
-        ]),
-      )
+      return action(Target.Netmap, range(netmapOf(target.to)))
     case 'TCPMSS':
       return action(Target.Tcpmss, target.mss ?? -1)
     case 'TOS':
@@ -102,26 +89,6 @@ export function actionOf(
     case 'CHECKSUM':
       return action(Target.Checksum)
   }
-}
-
-function natRange(target: NatTarget): number[] {
-  const { addresses, ports, basePort } = target
-  const words = new Array<number>(NatRange.Words).fill(0)
-  words[NatRange.Flags] =
-    (addresses ? NatFlag.Address : 0) |
-    (ports ? NatFlag.Ports : 0) |
-    (target.random ? NatFlag.Random : 0) |
-    (target.randomFully ? NatFlag.RandomFully : 0) |
-    (target.persistent ? NatFlag.Persistent : 0) |
-    (basePort === null ? 0 : NatFlag.Base)
-  if (addresses) {
-    words.splice(NatRange.First, 4, ...fourWords(addresses.first))
-    words.splice(NatRange.Last, 4, ...fourWords(addresses.last))
-  }
-  words[NatRange.MinPort] = ports?.min ?? 0
-  words[NatRange.MaxPort] = ports?.max ?? 0
-  words[NatRange.BasePort] = basePort ?? 0
-  return words
 }
 
 /** True when the rules need connection tracking: NAT, or anything that asks about connections. */

@@ -10,7 +10,7 @@ import { headerConditions } from './condition.ts'
 import type { CompileContext, CompileOptions } from './context.ts'
 import { countersOf } from './counters.ts'
 import { arrange, type Draft, findRuns, type Run, sortConditions, testOf, writeTests } from './draft.ts'
-import { Body, Dispatch, Head, HOOKS, NatRange, Op, Rule, TableId, Target } from './layout.ts'
+import { Body, Dispatch, Head, HOOKS, Op, Rule, TableId, Target } from './layout.ts'
 import type { ProgramMemory } from './memory.ts'
 import { matchConditions } from './ops.ts'
 
@@ -54,7 +54,6 @@ interface ChainDraft {
 class Compiler {
   private readonly rules: RuleSet
   private readonly context: CompileContext
-  private readonly ranges: number[] = []
   /** By table of the rule set. */
   private readonly chains: ChainDraft[][]
   private words = new Int32Array(0)
@@ -74,6 +73,7 @@ class Compiler {
       hashlimits: [],
       connlimits: [],
       sets: [],
+      ranges: [],
     }
     this.context = {
       setMemories: new Map(),
@@ -105,19 +105,16 @@ class Compiler {
       ...headerConditions(rule, context),
       ...rule.matches.flatMap((match) => matchConditions(match, rule, context)),
     ]
-    const action = actionOf(rule.target, context, (range) => this.ranges.push(...range) - NatRange.Words)
-    return { ...sortConditions(conditions), counter, ...action }
+    return { ...sortConditions(conditions), counter, ...actionOf(rule.target, context) }
   }
 
   write(): ProgramMemory {
     const records = this.place()
     const { memory } = this.context
-    const ranges = FIRST + records * Rule.Words
-    this.free = ranges + this.ranges.length
+    this.free = FIRST + records * Rule.Words
     memory.words = new SharedArrayBuffer((this.free + this.bodyWords()) * 4)
     this.words = new Int32Array(memory.words)
-    this.words.set(this.ranges, ranges)
-    for (const table of this.chains) for (const one of table) this.writeChain(one, table, ranges)
+    for (const table of this.chains) for (const one of table) this.writeChain(one, table)
     this.writeHead()
     return memory
   }
@@ -152,15 +149,13 @@ class Compiler {
     return words
   }
 
-  private writeChain(one: ChainDraft, table: ChainDraft[], ranges: number): void {
+  private writeChain(one: ChainDraft, table: ChainDraft[]): void {
     const { drafts, records, runs, chain, end } = one
     const { words } = this
     for (const [at, draft] of drafts.entries()) {
       writeTests(words, records[at], draft.tests)
       words[records[at] + Rule.Next] = records[at] + Rule.Words
-      const isNat = draft.target >= Target.Snat && draft.target <= Target.Netmap
-      const arg = draft.chain === undefined ? draft.arg + (isNat ? ranges : 0) : table[draft.chain].start
-      this.writeBody(records[at], draft, arg)
+      this.writeBody(records[at], draft, draft.chain === undefined ? draft.arg : table[draft.chain].start)
     }
     for (const run of runs) this.writeRun(run, one)
     const policy = chain.policy === 'DROP' ? Target.Drop : Target.Accept

@@ -36,15 +36,15 @@ export class Connlimit {
 
   /**
    * Connections with this packet's; -1 = it cannot be counted, drop it.
-   * @param side Tuple.Source or Tuple.Destination of the original direction
+   * @param at Ip.Src0 or Ip.Dst0
    */
-  count(plane: Plane, row: number, side: number, _nowMs: number): number {
+  count(plane: Plane, row: number, at: number): number {
     const { entry, next, serial, serials, table } = this
     const node = plane.ip[row + Ip.Ct]
-    this.fill(plane, row, side, node)
+    this.fill(plane.ip, row, at)
     let place = table.find(this.key)
     if (place < 0) {
-      if (table.count === ADDRESSES) this.sweep(plane)
+      if (table.count === ADDRESSES) this.forgetOldest()
       place = table.add(this.key)
       if (place < 0) return -1
       this.first[place] = -1
@@ -54,35 +54,34 @@ export class Connlimit {
     let count = 0
     let known = false
     let before = -1
-    for (let at = this.first[place]; at >= 0; ) {
-      const following = next[at]
-      const e = entry[at]
-      if (node >= 0 && e === mine && serial[at] === serials[e]) known = true
-      else if (serial[at] !== serials[e] || plane.conntrack.closed(e)) {
+    for (let item = this.first[place]; item >= 0; ) {
+      const following = next[item]
+      const e = entry[item]
+      if (node >= 0 && e === mine && serial[item] === serials[e]) known = true
+      else if (serial[item] !== serials[e] || plane.conntrack.closed(e)) {
         if (before < 0) this.first[place] = following
         else next[before] = following
-        next[at] = this.free
-        this.free = at
-        at = following
+        next[item] = this.free
+        this.free = item
+        item = following
         continue
       }
       count++
-      before = at
-      at = following
+      before = item
+      item = following
     }
     if (known || node < 0) return count
-    const at = this.free
-    if (at < 0) return -1
-    this.free = next[at]
-    entry[at] = mine
-    serial[at] = serials[mine]
-    next[at] = this.first[place]
-    this.first[place] = at
+    const item = this.free
+    if (item < 0) return -1
+    this.free = next[item]
+    entry[item] = mine
+    serial[item] = serials[mine]
+    next[item] = this.first[place]
+    this.first[place] = item
     return count + 1
   }
 
-  /** Takes the place of an address that nobody asked for longest. */
-  private sweep(_plane: Plane): void {
+  private forgetOldest(): void {
     const { next, table } = this
     const place = table.oldest
     for (let at = this.first[place]; at >= 0; ) {
@@ -94,14 +93,9 @@ export class Connlimit {
     table.remove(place)
   }
 
-  private fill(plane: Plane, row: number, side: number, node: number): void {
+  private fill(ip: Int32Array, row: number, at: number): void {
     const { key, mask } = this
-    const { ip } = plane
     const words = ip[row + Ip.Family] === 4 ? 1 : 4
-    if (node >= 0) plane.conntrack.tuple(node & ~1, plane.tuple)
-    for (let i = 0; i < 4; i++) {
-      const word = node >= 0 ? plane.tuple[side + i] : ip[row + (side === 0 ? Ip.Src0 : Ip.Dst0) + i]
-      key[i] = i < words ? word & mask[i] : 0
-    }
+    for (let i = 0; i < 4; i++) key[i] = i < words ? ip[row + at + i] & mask[i] : 0
   }
 }

@@ -1,60 +1,52 @@
 /**
- * What the filter asks of others: connection tracking (ConntrackLike) and the router around it (FilterHost).
- * Both are handed in, so that neither is imported.
+ * What the filter asks of others: connections (conntrack/ and nat/, joined in tracker.ts) and the router
+ * around it. Both are handed in. Functions that return a number return PASS, or the Drop the packet ends for.
  */
 import type { Hook } from '../../packet/hooks.ts'
+import type { Drop } from '../../packet/drop.ts'
+import type { Manip, NatRange } from '../nat/range.ts'
 
-export const enum Manip {
-  /** POSTROUTING, INPUT. */
-  Source = 0,
-  /** PREROUTING, OUTPUT. */
-  Destination = 1,
-}
+export const PASS = -1
 
-/** The kernel's IPS_ bits of an entry. */
-export const enum CtStatus {
-  Expected = 1,
-  SeenReply = 2,
-  Assured = 4,
-  Confirmed = 8,
-  SourceNat = 16,
-  DestinationNat = 32,
-}
-
-/** Connections. `entry` is `Ip.Ct >> 1`, `node` is `Ip.Ct`: entry << 1 | direction. */
+/** Connections. `node` is Ip.Ct: entry << 1 | direction. */
 export interface ConntrackLike {
   /** Entries are below this. */
   readonly capacity: number
-  /**
-   * Finds or begins the connection of a packet: sets Ip.Ct and Ip.CtState. False: drop it, the table is full.
-   * @param zone directions (1 original, 2 reply) << 16 | id; 0 = the default zone
-   */
-  in(slot: number, zone: number, nowMs: number): boolean
-  /** The packet has got through: what it began can be found from now on. False: drop it, another was faster. */
-  confirm(slot: number, nowMs: number): boolean
+  /** Finds or begins the connection of a packet: sets Ip.Ct and Ip.CtState. */
+  in(slot: number, nowMs: number): number
+  /** Before `in`: the packet is not tracked. */
+  untrack(slot: number): void
+  /** Before `in`. @param dirs 1 original, 2 reply */
+  zone(slot: number, zone: number, dirs: number): void
+  /** The packet has got through: what it began can be found from now on. */
+  confirm(slot: number, nowMs: number): number
   /** The packet was dropped: what it began is forgotten. */
   drop(slot: number): void
-  /** Chooses a translation as NatRange at words[at]. False: drop the packet, nothing is free. */
-  natSetup(slot: number, manip: Manip, words: Int32Array, at: number, nowMs: number): boolean
+  /** Where the address of a range without one (MASQUERADE, REDIRECT) is put before natSetup. */
+  readonly natAddress: Int32Array
+  /** Chooses the translation of this side. `range` null: none, but for what keeps the tuple unique. */
+  natSetup(slot: number, manip: Manip, range: NatRange | null, nowMs: number): number
   /** True when this side of the translation is chosen. */
   natDone(slot: number, manip: Manip): boolean
-  /** Rewrites the packet as its connection says. False: drop it. */
-  natApply(slot: number, hook: Hook): boolean
-  /** CtStatus bits. */
+  /** Rewrites the packet as its connection says, at a hook of nat. */
+  natApply(slot: number, hook: Hook, nowMs: number): number
+  /** The kernel's IPS_ bits. */
   status(entry: number): number
   mark(entry: number): number
   setMark(entry: number, mark: number): void
   expiresMs(entry: number, nowMs: number): number
-  /** The tuple of a direction: src 0..3, dst 4..7, ports at 8 (of ICMP identifier << 16 | ...), protocol at 9. */
+  /** The tuple of a direction. */
   tuple(node: number, into: Int32Array): void
   /** The entry is free, or a TCP connection that has ended (TIME_WAIT, CLOSE). */
   closed(entry: number): boolean
   tick(nowMs: number): void
 }
 
+/** Words of a tuple, as conntrack/tuple.ts has them. */
 export const enum Tuple {
   Source = 0,
   Destination = 4,
+  /** source << 16 | destination; ICMP: identifier << 16 | type << 8 | code. */
   Ports = 8,
   /** The low byte. */
   Protocol = 9,
@@ -62,8 +54,8 @@ export const enum Tuple {
 }
 
 export interface FilterHost {
-  /** Drops a packet by name; `iface` -1: it came from no interface. */
-  lose(iface: number, slot: number): void
+  /** Drops a packet by name. @param iface it came by, in OUTPUT it would leave by; -1 = none */
+  lose(iface: number, slot: number, reason: Drop): void
   /** Answers a packet that a rule refuses, which stays with the filter. @param how type << 8 | code, -1 = TCP reset */
   reject(slot: number, how: number, nowMs: number): void
   /** The kind of the address at ip[at]: ADDRESS_TYPE bit of matches/model.ts. @param iface only its addresses; -1 = all */
@@ -71,10 +63,15 @@ export interface FilterHost {
   /** rpfilter: the way back to the source is the way it came. @param flags 1 loose, 2 with the mark, 4 local too */
   reversePath(slot: number, flags: number): boolean
   /**
-   * The address of ours for packets by this interface, written to words[at..at+4). False: there is none.
-   * MASQUERADE asks for the one next to the next hop of `slot`, REDIRECT for the first.
+   * Our address on an interface, into words[0..4); false: there is none. `toHop`: the one next to the packet's
+   * next hop (MASQUERADE), else the first (REDIRECT).
    */
-  addressOf(slot: number, iface: number, toHop: boolean, words: Int32Array, at: number): boolean
-  /** Path MTU, both ways: TCPMSS. */
+  addressOf(slot: number, iface: number, toHop: boolean, words: Int32Array): boolean
+  /** The least MTU of the ways to the packet's destination and to its source: TCPMSS. */
   pathMtu(slot: number): number
+  /**
+   * Gives a packet to whoever listens on a queue; Netfilter.resume goes on with it. False: nobody does.
+   * @param step to hand to `resume`
+   */
+  queue(slot: number, queue: number, hook: Hook, step: number, nowMs: number): boolean
 }

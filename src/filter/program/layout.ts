@@ -121,7 +121,7 @@ export const enum Target {
   Notrack = 24,
   /** arg: zone, -1 = the mark; arg2: directions, 1 original, 2 reply. */
   Zone = 25,
-  /** arg: place of a NatRange. */
+  /** arg: index of the range. NETMAP is the one or the other, by its hook. */
   Snat = 26,
   Dnat = 27,
   Masquerade = 28,
@@ -135,31 +135,6 @@ export const enum Target {
   Ttl = 33,
   Trace = 34,
   Checksum = 35,
-}
-
-/**
- * NAT: what to, as conntrack gets it. Addresses are four words, IPv4 uses the first.
- * NETMAP: First is the network, Last the mask.
- */
-export const enum NatRange {
-  Flags = 0,
-  First = 1,
-  Last = 5,
-  MinPort = 9,
-  MaxPort = 10,
-  BasePort = 11,
-  Words = 12,
-}
-
-export const enum NatFlag {
-  Address = 1,
-  Ports = 2,
-  Random = 4,
-  RandomFully = 8,
-  Persistent = 16,
-  /** DNAT's shifted range. */
-  Base = 32,
-  Netmap = 64,
 }
 
 /** Operands are listed in ops.ts, where they are written. */

@@ -26,7 +26,7 @@ export function matchStateful(
     case Op.Hashlimit:
       return program.hashlimits[w[at + 2]].match(plane, row, w[at + 3] === 1, nowMs)
     case Op.Connlimit: {
-      const count = program.connlimits[w[at + 2]].count(plane, row, w[at + 3], nowMs)
+      const count = program.connlimits[w[at + 2]].count(plane, row, w[at + 3])
       if (count < 0) return Answer.HotDrop
       return count > w[at + 4] >>> 0 === (w[at + 5] === 1) ? 1 : 0
     }

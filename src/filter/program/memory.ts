@@ -1,5 +1,6 @@
 /** What the compiler hands to the worker: one value that crosses threads as it is (structured clone). */
 import type { Family } from '../model.ts'
+import type { NatRange } from '../nat/range.ts'
 import type { SetMemory } from './set-memory.ts'
 
 /** A table that rules share by name (`recent`): a new program finds the old one's contents. */
@@ -45,4 +46,5 @@ export interface ProgramMemory {
   hashlimits: HashlimitSpec[]
   connlimits: ConnlimitSpec[]
   sets: SetMemory[]
+  ranges: NatRange[]
 }

@@ -113,7 +113,7 @@ export function matchConditions(match: Match, rule: Rule, context: CompileContex
       context.tracks = true
       const mask = prefixMask(match.prefix, context.family)
       context.memory.connlimits.push({ mask: fourWords(mask) })
-      const side = match.by === 'source' ? Tuple.Source : Tuple.Destination
+      const side = match.by === 'source' ? Ip.Src0 : Ip.Dst0
       return [op(Op.Connlimit, context.memory.connlimits.length - 1, side, match.limit, bit(match.above))]
     }
     case 'recent':

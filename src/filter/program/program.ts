@@ -2,6 +2,7 @@
  * A program in the worker: the compiler's words and what its rules remember. Named tables (recent, hashlimit)
  * are taken over from the program before, if they are the same; everything else begins anew.
  */
+import type { NatRange } from '../nat/range.ts'
 import { Connlimit } from './connlimit.ts'
 import { Hashlimit } from './hashlimit.ts'
 import { Head } from './layout.ts'
@@ -26,6 +27,7 @@ export class Program {
   readonly hashlimits: Hashlimit[]
   readonly connlimits: Connlimit[]
   readonly sets: RuntimeSet[]
+  readonly ranges: NatRange[]
   /** Records to come back to. */
   readonly stack: Int32Array
   readonly tcpFlags: number
@@ -48,6 +50,7 @@ export class Program {
     )
     this.connlimits = memory.connlimits.map((spec) => new Connlimit(spec, serials, seed))
     this.sets = memory.sets.map((set) => new RuntimeSet(set))
+    this.ranges = memory.ranges
     this.stack = new Int32Array(this.words[Head.Depth] + 1)
     this.tcpFlags = this.words[Head.TcpFlags]
     this.tracks = this.words[Head.Tracks] !== 0
