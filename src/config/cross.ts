@@ -4,10 +4,11 @@
  * one mistake is told once; a port with a mistake of its own takes no part. Routers: router-cross.ts.
  */
 import { MAX_PORTS } from '../packet/layout.ts'
+import type { PortVlan } from '../switch/vlan.ts'
 import { foundText, nearest, orList, type Path } from './error.ts'
 import { checkOwners, type Holder, Owners } from './owners.ts'
 import type { Problems } from './problems.ts'
-import { carries, isAll, pairsOf, resolveVlan, untaggedVid } from './resolve.ts'
+import { carries, isAll, pairsOf, resolveVlan, untaggedIn, untaggedVid } from './resolve.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { routersIn } from './router-candidate.ts'
 import { checkRouters, holdersOf, placed, type SwitchFacts } from './router-cross.ts'
@@ -44,12 +45,14 @@ export function crossCheck(problems: Problems): void {
     // Whether the switch is VLAN-aware is known only when all its ports are.
     if (own.every((p) => p.keys)) checkStatics(own, tagged, new Map(macs), problems)
   }
-  checkRouters(routers, switchFacts(ports, problems), problems)
+  const wanted = new Set(interfaces.map(({ keys }) => keys.switch))
+  checkRouters(routers, switchFacts(ports, wanted, problems), problems)
 }
 
-/** What routers need to know; undefined when not even the names of the switches can be read. */
+/** What routers need to know of `wanted`; undefined when not even the names of the switches can be read. */
 function switchFacts(
   ports: readonly Candidate[],
+  wanted: ReadonlySet<string | undefined>,
   problems: Problems,
 ): Map<string, SwitchFacts | null> | undefined {
   const { value } = valueAt(problems.raw, ['switches'])
@@ -57,19 +60,14 @@ function switchFacts(
   if (!known) return undefined
   return new Map(
     fieldsOf(value).map(([name, body]) => {
-      if (!switchSchema.safeParse(body).success) return [name, null]
-      const vlans = ports
-        .filter((p) => p.switch === name)
-        .map((p) => ({ written: p.keys!.vlan !== undefined, vlan: resolveVlan(p.keys!.vlan, true) }))
-      const vids = vlans.flatMap(({ vlan }) => {
-        const untagged = untaggedVid(vlan)
-        return [...(untagged === undefined ? [] : [untagged]), ...(vlan.mode === 'trunk' ? vlan.allowed : [])]
-      })
+      if (!wanted.has(name) || !switchSchema.safeParse(body).success) return [name, null]
+      const own = ports.filter((p) => p.switch === name)
+      const vlans = own.map((p) => resolveVlan(p.keys!.vlan, true))
       const facts: SwitchFacts = {
-        ports: vlans.length,
-        tagged: vlans.some(({ written }) => written),
-        vids: [...new Set(vids)].sort((a, b) => a - b),
-        carries: (vid) => vlans.some(({ vlan }) => carries(vlan, vid)),
+        ports: own.length,
+        tagged: own.some((p) => p.keys!.vlan !== undefined),
+        carries: (vid) => vlans.some((vlan) => carries(vlan, vid)),
+        vids: () => [...new Set(vlans.flatMap(vidsOf))].sort((a, b) => a - b),
       }
       return [name, facts]
     }),
@@ -122,7 +120,7 @@ function holderOf({ port, path, keys, ...at }: Candidate, problems: Problems): H
       addresses: 'addresses' in device ? device.addresses : [],
       mac: 'mac' in device ? device.mac : undefined,
       // Ports of a switch that does not look at tags are all in one VLAN here.
-      link: `${at.switch} ${untaggedVid(resolveVlan(keys.vlan, true))}`,
+      link: `${at.switch} ${untaggedIn(keys.vlan)}`,
     },
   ]
 }
@@ -278,9 +276,14 @@ function checkStatics(
   }
 }
 
-function listed(vlan: ReturnType<typeof resolveVlan>): string {
+function vidsOf(vlan: PortVlan): number[] {
+  const untagged = untaggedVid(vlan)
+  return [...(vlan.mode === 'trunk' ? vlan.allowed : []), ...(untagged === undefined ? [] : [untagged])]
+}
+
+function listed(vlan: PortVlan): string {
   if (vlan.mode === 'unaware') return ''
   if (vlan.mode !== 'trunk') return `: ${vlan.vid}`
-  const vids = [...new Set([...vlan.allowed, ...(vlan.native === undefined ? [] : [vlan.native])])]
+  const vids = [...new Set(vidsOf(vlan))]
   return vids.length > 8 ? '' : `: ${orList(vids.map(String))}`
 }

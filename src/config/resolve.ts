@@ -128,6 +128,11 @@ export function untaggedVid(vlan: PortVlan): number | undefined {
   return vlan.mode === 'trunk' ? vlan.native : vlan.vid
 }
 
+/** The same from the keys, if the switch looks at tags. */
+export function untaggedIn(keys: PortKeys['vlan']): number | undefined {
+  return keys ? (keys.access ?? keys.tunnel ?? keys.native) : DEFAULT_VID
+}
+
 export function carries(vlan: PortVlan, vid: number): boolean {
   return untaggedVid(vlan) === vid || (vlan.mode === 'trunk' && vlan.allowed.includes(vid))
 }

@@ -10,6 +10,7 @@ import type { Problems } from './problems.ts'
 import { resolveDevice } from './resolve-device.ts'
 import type { RouterCandidate } from './router-candidate.ts'
 import { checkNat } from './router-nat.ts'
+import { Reach } from './router-reach.ts'
 import { checkPolicies, checkRoutes } from './router-routes.ts'
 import type { InterfaceKeys } from './router-schema.ts'
 
@@ -22,8 +23,8 @@ export interface SwitchFacts {
   /** Some port has a `vlan` key. */
   tagged: boolean
   carries(vid: number): boolean
-  /** Some VLANs of its ports. */
-  vids: number[]
+  /** Every VLAN of its ports. */
+  vids(): number[]
 }
 
 /**
@@ -39,9 +40,13 @@ export function checkRouters(
     const { interfaces } = router
     if (!interfaces) continue
     checkSubnets(router.path, interfaces, problems)
-    checkRoutes(router, interfaces, problems)
+    const reach = new Reach(
+      interfaces,
+      router.routes.map((r) => r.keys),
+    )
+    checkRoutes(router, interfaces, reach, problems)
     checkPolicies(router, interfaces, problems)
-    checkNat(router, interfaces, problems)
+    checkNat(router, interfaces, reach, problems)
   }
 }
 
@@ -105,7 +110,8 @@ function checkPlaces(
     const aware = facts.tagged || peers.some((p) => p.keys.vlan !== undefined)
     const vid = keys.vlan ?? DEFAULT_VID
     if (!aware || facts.carries(vid) || peers.some((p) => (p.keys.vlan ?? DEFAULT_VID) === vid)) continue
-    const expected = `a VLAN of a port of switch ${keys.switch}: ${someOf(facts.vids.map(String))}`
+    const vids = facts.vids().map(String)
+    const expected = `a VLAN of a port of switch ${keys.switch}: ${someOf(vids)}`
     if (keys.vlan !== undefined) problems.add([...path, 'vlan'], { expected })
     else problems.add(path, { found: 'no vlan, which is VLAN 1', expected })
   }

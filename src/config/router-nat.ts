@@ -2,20 +2,23 @@
  * What must fit together in `nat`: interfaces with an address to hide behind, published ports that are
  * free and lead somewhere.
  */
-import { familyOf, inSubnet, reservedIn } from './address.ts'
+import { familyOf, reservedIn } from './address.ts'
 import { type Path, someOf } from './error.ts'
 import { Owners } from './owners.ts'
 import type { Problems } from './problems.ts'
 import { interfaceAt, type RouterCandidate } from './router-candidate.ts'
-import { type Link, linksOf, reaches } from './router-reach.ts'
-import type { InterfaceKeys, NatKeys, RouteKeys } from './router-schema.ts'
+import type { Reach } from './router-reach.ts'
+import type { InterfaceKeys, NatKeys } from './router-schema.ts'
 
 type Interfaces = Record<string, InterfaceKeys>
 type Publish = NonNullable<NatKeys['publish']>
 
-export function checkNat(router: RouterCandidate, interfaces: Interfaces, problems: Problems): void {
-  const routes = router.routes.map((r) => r.keys)
-  const links = linksOf(interfaces, routes)
+export function checkNat(
+  router: RouterCandidate,
+  interfaces: Interfaces,
+  reach: Reach,
+  problems: Problems,
+): void {
   const taken: Taken[] = []
   const hidden = new Owners(problems, 'each masquerade once')
   for (const { path, keys } of router.nat) {
@@ -31,7 +34,7 @@ export function checkNat(router: RouterCandidate, interfaces: Interfaces, proble
     if (!keys.publish) continue
     const at = [...path, 'publish']
     checkListen(at, keys.publish, interfaces, taken, problems)
-    checkTarget(at, keys.publish, interfaces, links, router.allRoutes ? routes : null, problems)
+    checkTarget(at, keys.publish, reach, router.allRoutes, problems)
   }
 }
 
@@ -86,13 +89,12 @@ function textOf(address: string, [first, last]: [number, number]): string {
   return `${host}:${first}${last === first ? '' : `-${last}`}`
 }
 
-/** @param routes null: not all of them are known */
+/** @param allRoutes false: some are not known */
 function checkTarget(
   path: Path,
   { listen, to }: Publish,
-  interfaces: Interfaces,
-  links: Link[],
-  routes: RouteKeys[] | null,
+  reach: Reach,
+  allRoutes: boolean,
   problems: Problems,
 ): void {
   const at = [...path, 'to']
@@ -106,18 +108,19 @@ function checkTarget(
     problems.add(at, { expected: `${many}, as listen`, hint })
     return
   }
-  const own = Object.entries(interfaces).find(([, i]) => i.addresses.some((a) => a.address === address))
-  if (own) {
-    problems.add(at, { expected: 'another host', hint: `${address} is our own address, of ${own[0]}` })
+  const own = reach.own.get(address)
+  if (own !== undefined) {
+    problems.add(at, { expected: 'another host', hint: `${address} is our own address, of ${own}` })
     return
   }
-  const reserved = links
-    .filter((link) => inSubnet(address, link.network))
+  const reserved = reach
+    .linksTo(address)
     .map((link) => reservedIn(address, link.network))
     .find((r) => r !== undefined)
   if (reserved) problems.add(at, { expected: 'another host', hint: `${address} is ${reserved}` })
-  else if (routes && !reaches(links, routes, address)) {
-    const subnets = links.filter((l) => l.network.family === familyOf(address)).map((l) => l.network.text)
+  else if (allRoutes && !reach.reaches(address)) {
+    const near = reach.links.filter((l) => l.network.family === familyOf(address))
+    const subnets = near.map((l) => l.network.text)
     const hint = subnets.length > 0 ? `our subnets are ${someOf(subnets, 'and')}` : undefined
     problems.add(at, { expected: 'an address that a route leads to', hint })
   }

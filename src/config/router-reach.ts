@@ -5,25 +5,96 @@
  *     links     the subnets of the interfaces, and networks that a route puts on a link (no `via`)
  *     ways      links, and all other routes
  */
-import { type Cidr, familyOf, inSubnet } from './address.ts'
+import { type Cidr, familyOf, ipBits, startOf } from './address.ts'
 import type { InterfaceKeys, RouteKeys } from './router-schema.ts'
 import type { RouteConfig } from './types.ts'
+
+/** Things by network; what holds an address is found by its prefixes, not by looking at everything. */
+class Networks<T> {
+  /** Prefix length -> first address -> things, for each family. */
+  private readonly lengths = {
+    4: new Map<number, Map<bigint, T[]>>(),
+    6: new Map<number, Map<bigint, T[]>>(),
+  }
+
+  add(network: Pick<Cidr, 'family' | 'prefix' | 'bits'>, thing: T): void {
+    const lengths = this.lengths[network.family]
+    const starts = lengths.get(network.prefix) ?? new Map<bigint, T[]>()
+    const start = startOf(network)
+    const things = starts.get(start)
+    if (things) things.push(thing)
+    else starts.set(start, [thing])
+    lengths.set(network.prefix, starts)
+  }
+
+  /** Those whose network has `address`, the longest prefix first, then in the order they were added. */
+  holding(address: string): T[] {
+    const family = familyOf(address)
+    const bits = ipBits(address)
+    const lengths = [...this.lengths[family]].sort(([a], [b]) => b - a)
+    return lengths.flatMap(([prefix, starts]) => starts.get(startOf({ bits, prefix, family })) ?? [])
+  }
+}
 
 export interface Link {
   network: Cidr
   interface: string
 }
 
-export function linksOf(interfaces: Record<string, InterfaceKeys>, routes: readonly RouteKeys[]): Link[] {
-  const links: Link[] = Object.entries(interfaces).flatMap(([name, { addresses }]) =>
-    addresses.map((network) => ({ network, interface: name })),
-  )
-  for (const route of routes) {
-    const onLink = interfaceOf(route)
-    if (route.to && !route.via && onLink !== undefined && route.type === 'unicast')
-      links.push({ network: route.to, interface: onLink })
+export class Reach {
+  /** In the order of the file. */
+  readonly links: Link[] = []
+  /** Interface of each address of ours. */
+  readonly own = new Map<string, string>()
+  private readonly linkIndex = new Networks<Link>()
+  private readonly ways = new Networks<{ open: boolean }>()
+
+  constructor(interfaces: Record<string, InterfaceKeys>, routes: readonly RouteKeys[]) {
+    for (const [name, { addresses }] of Object.entries(interfaces)) {
+      for (const network of addresses) {
+        this.own.set(network.address, name)
+        this.addLink({ network, interface: name })
+      }
+    }
+    for (const route of routes) {
+      const onLink = interfaceOf(route)
+      if (route.to && !route.via && onLink !== undefined && route.type === 'unicast')
+        this.addLink({ network: route.to, interface: onLink })
+    }
+    for (const route of routes) {
+      const family = familyOfRoute(route)
+      if (route.type === 'throw' || family === undefined) continue
+      this.ways.add(route.to ?? { family, prefix: 0, bits: 0n }, { open: route.type === 'unicast' })
+    }
   }
-  return links
+
+  private addLink(link: Link): void {
+    this.links.push(link)
+    this.linkIndex.add(link.network, link)
+    this.ways.add(link.network, { open: true })
+  }
+
+  /** The links an address is on, the one with the longest prefix first. */
+  linksTo(address: string): Link[] {
+    return this.linkIndex.holding(address)
+  }
+
+  /** True when the best way to `address`, of all tables, is one that carries packets. */
+  reaches(address: string): boolean {
+    return this.ways.holding(address)[0]?.open ?? false
+  }
+
+  /** Next hops with their interfaces; '' where nothing tells the interface. */
+  hopsOf(route: RouteKeys): RouteConfig['hops'] {
+    if (route.type !== 'unicast') return []
+    const whole = interfaceOf(route)
+    if (!route.via) return [{ via: '', interface: whole ?? '', weight: 1 }]
+    return route.via.map(({ via, interface: named, weight }) => ({
+      via: via ?? '',
+      interface: named ?? whole ?? (via === undefined ? '' : (this.linksTo(via)[0]?.interface ?? '')),
+      weight,
+    }))
+  }
 }
 
 /** `interface` of the route as a whole, by either of its names. */
@@ -31,56 +102,9 @@ export function interfaceOf(route: RouteKeys): string | undefined {
   return route.interface ?? route.dev
 }
 
-/** The link an address is on: that of the longest prefix. */
-export function linkTo(links: readonly Link[], address: string): Link | undefined {
-  return longest(links, address, (link) => link.network)
-}
-
-/** True when the best route to `address`, of all tables, is one that carries packets. */
-export function reaches(links: readonly Link[], routes: readonly RouteKeys[], address: string): boolean {
-  const ways = [
-    ...links.map((link) => ({ network: link.network, open: true })),
-    ...routes
-      .filter((r) => r.type !== 'throw' && familyOfRoute(r) === familyOf(address))
-      .map((r) => ({ network: r.to, open: r.type === 'unicast' })),
-  ]
-  return longest(ways, address, (way) => way.network)?.open ?? false
-}
-
-/** The longest prefix that has `address`; the first of several. null stands for everything. */
-function longest<T>(
-  items: readonly T[],
-  address: string,
-  networkOf: (item: T) => Cidr | null,
-): T | undefined {
-  let best: T | undefined
-  let bestLength = -1
-  for (const item of items) {
-    const network = networkOf(item)
-    const length = network?.prefix ?? 0
-    if (length > bestLength && (network === null || inSubnet(address, network))) {
-      best = item
-      bestLength = length
-    }
-  }
-  return best
-}
-
 /** Of its destination; for `default`, of its first gateway; undefined = nothing says. */
 export function familyOfRoute(route: RouteKeys): 4 | 6 | undefined {
   if (route.to) return route.to.family
   const via = route.via?.find((hop) => hop.via !== undefined)?.via
   return via === undefined ? undefined : familyOf(via)
-}
-
-/** Next hops with their interfaces; '' where nothing tells the interface. */
-export function hopsOf(route: RouteKeys, links: readonly Link[]): RouteConfig['hops'] {
-  if (route.type !== 'unicast') return []
-  const whole = interfaceOf(route)
-  if (!route.via) return [{ via: '', interface: whole ?? '', weight: 1 }]
-  return route.via.map(({ via, interface: named, weight }) => ({
-    via: via ?? '',
-    interface: named ?? whole ?? (via === undefined ? '' : (linkTo(links, via)?.interface ?? '')),
-    weight,
-  }))
 }

@@ -1,6 +1,6 @@
 /** From the keys of a router, checked, to its RouterConfig. */
 import { resolveDevice } from './resolve-device.ts'
-import { familyOfRoute, hopsOf, type Link, linksOf } from './router-reach.ts'
+import { familyOfRoute, Reach } from './router-reach.ts'
 import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
 import type {
   InterfaceConfig,
@@ -24,13 +24,13 @@ export function resolveRouter(
   rules: RulesConfig[],
   vlanAware: (name: string) => boolean,
 ): RouterConfig {
-  const links = linksOf(keys.interfaces, keys.routes)
+  const reach = new Reach(keys.interfaces, keys.routes)
   const interfaces: Record<string, InterfaceConfig> = {}
   for (const [name, one] of Object.entries(keys.interfaces))
     interfaces[name] = resolveInterface(name, one, vlanAware)
   return {
     interfaces,
-    routes: keys.routes.map((route) => resolveRoute(route, links)),
+    routes: keys.routes.map((route) => resolveRoute(route, reach)),
     policies: keys.policies.map(resolvePolicy),
     nat: keys.nat.map(resolveNat),
     rules,
@@ -71,12 +71,12 @@ function standsOn(
   return { type: 'switch', switch: keys.switch, vlan: keys.vlan ?? untagged }
 }
 
-function resolveRoute(route: RouteKeys, links: readonly Link[]): RouteConfig {
+function resolveRoute(route: RouteKeys, reach: Reach): RouteConfig {
   const everything = familyOfRoute(route) === 6 ? '::/0' : '0.0.0.0/0'
   return {
     to: route.to?.text ?? everything,
     kind: route.type,
-    hops: hopsOf(route, links),
+    hops: reach.hopsOf(route),
     metric: route.metric,
     table: route.table,
     src: route.src ?? '',

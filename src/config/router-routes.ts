@@ -2,12 +2,12 @@
  * What must fit together in the routes of a router: one family per route, gateways on a link, interfaces
  * and preferred sources that exist, tables that are not empty.
  */
-import { familyOf, inSubnet, isLinkLocal, reservedIn } from './address.ts'
+import { familyOf, isLinkLocal, reservedIn } from './address.ts'
 import { type Path, someOf } from './error.ts'
 import { Owners } from './owners.ts'
 import type { Problems } from './problems.ts'
 import { interfaceAt, type RouterCandidate } from './router-candidate.ts'
-import { familyOfRoute, hopsOf, interfaceOf, type Link, linksOf } from './router-reach.ts'
+import { familyOfRoute, interfaceOf, type Reach } from './router-reach.ts'
 import type { InterfaceKeys, RouteKeys } from './router-schema.ts'
 import { TABLES } from './router-value.ts'
 
@@ -16,11 +16,12 @@ const MAX_HOPS = 64
 
 type Interfaces = Record<string, InterfaceKeys>
 
-export function checkRoutes(router: RouterCandidate, interfaces: Interfaces, problems: Problems): void {
-  const links = linksOf(
-    interfaces,
-    router.routes.map((r) => r.keys),
-  )
+export function checkRoutes(
+  router: RouterCandidate,
+  interfaces: Interfaces,
+  reach: Reach,
+  problems: Problems,
+): void {
   const unique = new Owners(problems, 'each destination once per table and metric')
   for (const { path, keys } of router.routes) {
     if (keys.interface !== undefined && keys.dev !== undefined)
@@ -36,7 +37,7 @@ export function checkRoutes(router: RouterCandidate, interfaces: Interfaces, pro
     const to = keys.to?.text ?? (family === 6 ? '::/0' : '0.0.0.0/0')
     unique.claim(`${to} ${keys.table} ${keys.metric}`, [...path, 'to'], to)
     if (keys.type === 'unicast') {
-      checkHops(path, keys, family!, interfaces, links, problems)
+      checkHops(path, keys, family!, interfaces, reach, problems)
       checkSource(path, keys, family!, interfaces, problems)
     } else {
       for (const key of ['via', 'interface', 'dev', 'src'] as const)
@@ -51,7 +52,7 @@ function checkHops(
   keys: RouteKeys,
   family: 4 | 6,
   interfaces: Interfaces,
-  links: Link[],
+  reach: Reach,
   problems: Problems,
 ): void {
   const whole = interfaceOf(keys)
@@ -64,7 +65,7 @@ function checkHops(
   if (keys.via && keys.via.length > MAX_HOPS)
     problems.add([...path, 'via'], { found: `${keys.via.length} gateways`, expected: `at most ${MAX_HOPS}` })
   const unique = new Owners(problems, 'each gateway once')
-  const hops = hopsOf(keys, links)
+  const hops = reach.hopsOf(keys)
   for (const [i, { via, interface: given }] of (keys.via ?? []).entries()) {
     const at = [...path, 'via', i]
     if (given !== undefined && !interfaceAt(interfaces, given, [...at, 'interface'], problems)) continue
@@ -73,27 +74,27 @@ function checkHops(
     const told = given ?? whole
     const wrong =
       familyOf(via) === family
-        ? wrongGateway(via, told, interfaces, links)
+        ? wrongGateway(via, told, reach)
         : { expected: `an IPv${family} address`, hint: `as ${keys.to === null ? 'the first gateway' : 'to'}` }
     if (wrong) problems.add([...at, 'via'], { found: via, ...wrong })
   }
 }
 
 /** What is wrong with a gateway, if anything. `told` is the interface the route names. */
-function wrongGateway(via: string, told: string | undefined, interfaces: Interfaces, links: Link[]) {
-  const owner = Object.entries(interfaces).find(([, one]) => one.addresses.some((a) => a.address === via))
-  if (owner) return { expected: 'another host', hint: `it is our own address, of ${owner[0]}` }
+function wrongGateway(via: string, told: string | undefined, reach: Reach) {
+  const owner = reach.own.get(via)
+  if (owner) return { expected: 'another host', hint: `it is our own address, of ${owner}` }
   if (isLinkLocal(via))
     return told === undefined
       ? { expected: 'interface beside it', hint: 'a link-local address is on every link' }
       : undefined
-  const near = links.filter((l) => inSubnet(via, l.network) && (told === undefined || l.interface === told))
+  const holding = reach.linksTo(via)
+  const near = holding.filter((l) => told === undefined || l.interface === told)
   if (near.length > 0) {
     const reserved = near.map((l) => reservedIn(via, l.network)).find((r) => r !== undefined)
     return reserved ? { expected: 'another host', hint: `that is ${reserved}` } : undefined
   }
-  const known = links.filter((l) => l.network.family === familyOf(via))
-  const elsewhere = known.find((l) => inSubnet(via, l.network))
+  const known = reach.links.filter((l) => l.network.family === familyOf(via))
   const here = known.filter((l) => told === undefined || l.interface === told)
   const texts = here.map((l) => (told === undefined ? `${l.network.text} (${l.interface})` : l.network.text))
   const subnets = texts.length > 0 ? someOf(texts) : `an IPv${familyOf(via)} address; there is none`
@@ -102,7 +103,8 @@ function wrongGateway(via: string, told: string | undefined, interfaces: Interfa
       told === undefined
         ? `an address in a subnet of ours: ${subnets}`
         : `an address in a subnet of ${told}: ${subnets}`,
-    hint: elsewhere ? `it is behind ${elsewhere.interface}` : 'a gateway must be reachable without one',
+    hint:
+      holding.length > 0 ? `it is behind ${holding[0].interface}` : 'a gateway must be reachable without one',
   }
 }
 

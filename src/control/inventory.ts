@@ -11,11 +11,10 @@ import { netnsPath } from '../config/netns.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
-import { COUNTER_WORDS } from '../packet/counters.ts'
-import { MAX_PORTS } from '../packet/layout.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { addNamespace, deleteNamespace, namespaceExists } from './iproute.ts'
+import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
 import { RouterInventory } from './router-inventory.ts'
 
@@ -26,16 +25,14 @@ export class Inventory {
   readonly ports = new Map<string, LivePort>()
   /** Namespaces we created. */
   readonly created: string[] = []
-  /** Counters of ports that are gone, so that the totals stay whole. */
-  readonly retired = new Float64Array(COUNTER_WORDS)
   readonly routing: RouterInventory
   private readonly link: WorkerLink
-  /** Indices of ports that are being added, or are the other end of a patch. */
-  private readonly promised = new Map<string, number>()
+  readonly indices: PortIndices
 
   constructor(memory: PlaneMemory, link: WorkerLink) {
     this.memory = memory
     this.link = link
+    this.indices = new PortIndices(memory.counters)
     this.routing = new RouterInventory(this, link)
   }
 
@@ -173,57 +170,25 @@ export class Inventory {
     return stage.id
   }
 
-  /** Every index that counts: of ports, and reserved ones. */
-  *indices(): Generator<number> {
-    for (const port of this.ports.values()) yield port.index
-    yield* this.promised.values()
-  }
-
-  /** An index for something that counts like a port and is none. */
-  reserve(key: string): number {
-    return this.indexOf(key)
-  }
-
-  unreserve(key: string): void {
-    const index = this.promised.get(key)
-    if (index !== undefined) this.retire(index)
-    this.promised.delete(key)
-  }
-
   async addPort(switchName: string, name: string, config: PortConfig): Promise<void> {
     const stage = this.stageId(switchName)
-    const index = this.indexOf(`${switchName}.${name}`)
+    const index = this.indices.of(`${switchName}.${name}`)
     const { device } = config
-    const peer = device.type === 'patch' ? this.indexOf(`${device.switch}.${device.port}`) : -1
+    const peer = device.type === 'patch' ? this.indices.of(`${device.switch}.${device.port}`) : -1
     let port: LivePort
     try {
       port = await openLive(switchName, name, index, config, peer, this.link)
     } catch (error) {
-      this.promised.delete(`${switchName}.${name}`)
+      this.indices.release(`${switchName}.${name}`)
       throw error
     }
     try {
-      this.memory.counters.fill(0, index * COUNTER_WORDS, (index + 1) * COUNTER_WORDS)
       await this.link.send(portCommand(port, stage))
     } catch (error) {
       port.close()
       throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
     }
     this.ports.set(`${switchName}.${name}`, port)
-    this.promised.delete(`${switchName}.${name}`)
-  }
-
-  /** A port's index: the one it has, the one promised to it as the end of a patch, or a free one. */
-  private indexOf(key: string): number {
-    const known = this.ports.get(key)?.index ?? this.promised.get(key)
-    if (known !== undefined) return known
-    const used = new Uint8Array(MAX_PORTS)
-    for (const p of this.ports.values()) used[p.index] = 1
-    for (const index of this.promised.values()) used[index] = 1
-    const index = used.indexOf(0)
-    if (index < 0) throw new Error(`a fabric has at most ${MAX_PORTS} ports`)
-    this.promised.set(key, index)
-    return index
   }
 
   /** Opens a port once more whose device was lost. It stays there, down, when that fails. */
@@ -233,6 +198,7 @@ export class Inventory {
       await this.addPort(port.switch, port.name, port.config)
     } catch (error) {
       this.ports.set(`${port.switch}.${port.name}`, port)
+      this.indices.keep(`${port.switch}.${port.name}`, port.index)
       throw error
     }
   }
@@ -249,16 +215,9 @@ export class Inventory {
     const port = this.ports.get(key)
     if (!port) return
     await this.link.send({ op: 'port-remove', index: port.index })
-    this.retire(port.index)
+    this.indices.release(key)
     this.ports.delete(key)
     port.close()
-  }
-
-  /** Adds an index's counters to those of ports that are gone. */
-  private retire(index: number): void {
-    const at = index * COUNTER_WORDS
-    for (let i = 0; i < COUNTER_WORDS; i++) this.retired[i] += this.memory.counters[at + i]
-    this.memory.counters.fill(0, at, at + COUNTER_WORDS)
   }
 
   /** All of it once more, for a worker that took over. */

@@ -209,7 +209,10 @@ export function statusText(s: StatusReport, p: Palette = PLAIN): string {
     ['configuration', s.configFile ?? '-'],
     ['worker', `${worker}, poll ${s.poll}, restarts ${restarts}`],
     ['memory', `${bytesText(s.memory.residentBytes)} resident, ${s.memory.poolSlots} packet slots`],
-    ['packets', `in ${t.in} + made ${t.made} = out ${t.out} + dropped ${t.dropped} + held ${t.held} + consumed ${t.consumed}`],
+    [
+      'packets',
+      `in ${t.in} + made ${t.made} = out ${t.out} + dropped ${t.dropped} + held ${t.held} + consumed ${t.consumed}`,
+    ],
   ]
   const head = lines.map(([name, value]) => `${p.bold(name.padEnd(15))}${value}`).join('\n')
   const switches = table(

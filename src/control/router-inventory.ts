@@ -64,7 +64,7 @@ export class RouterInventory {
     const router: LiveRouter = {
       id: this.inventory.freeStage(),
       name,
-      home: this.inventory.reserve(`router ${name}`),
+      home: this.inventory.indices.of(`router ${name}`),
       interfaces: new Map(),
       routes: [],
       policies: [],
@@ -81,7 +81,7 @@ export class RouterInventory {
     if (!router) return
     await this.link.send({ op: 'switch-remove', id: router.id })
     this.routers.delete(name)
-    this.inventory.unreserve(`router ${name}`)
+    this.inventory.indices.release(`router ${name}`)
   }
 
   async addInterface(routerName: string, name: string, config: InterfaceConfig): Promise<void> {

@@ -240,8 +240,8 @@ function totals(fabric: Fabric): StatusReport['totals'] {
     sum.held += words[at + Counter.Held]
     sum.consumed += words[at + Counter.Consumed]
   }
-  add(fabric.inventory.retired, 0)
-  for (const index of fabric.inventory.indices()) add(fabric.inventory.memory.counters, index)
+  add(fabric.inventory.indices.retired, 0)
+  for (const index of fabric.inventory.indices.all()) add(fabric.inventory.memory.counters, index)
   return sum
 }
 

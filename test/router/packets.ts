@@ -25,8 +25,21 @@ export function macOfStation(n: number): [hi: number, lo: number] {
 }
 
 export function bytes(...parts: (number | Uint8Array | number[])[]): Uint8Array {
-  return Uint8Array.from(parts.flatMap((p) => (typeof p === 'number' ? [p] : [...p])))
+  const length = parts.reduce<number>((n, p) => n + (typeof p === 'number' ? 1 : p.length), 0)
+  const all = new Uint8Array(length)
+  let at = 0
+  for (const p of parts) {
+    if (typeof p === 'number') all[at++] = p
+    else {
+      all.set(p, at)
+      at += p.length
+    }
+  }
+  return all
 }
+
+/** Hex, for comparisons of long packets: `toEqual` walks them byte by byte. */
+export const hex = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 
 export const u16 = (n: number): number[] => [(n >> 8) & 255, n & 255]
 export const u32 = (n: number): number[] => [n >>> 24, (n >> 16) & 255, (n >> 8) & 255, n & 255]

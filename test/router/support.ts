@@ -3,7 +3,6 @@
  * of src/router/host.ts. Every packet has exactly one fate a round; what was sent is read when the round
  * is over, as a port would; slots come back then, filled with rubbish.
  */
-import { expect } from 'vitest'
 import { COUNTER_WORDS } from '../../src/packet/counters.ts'
 import { DROPS, type Drop } from '../../src/packet/drop.ts'
 import { Frag, IP_SHIFT, Ip } from '../../src/packet/ip.ts'
@@ -57,7 +56,7 @@ export class BenchHost implements RouterHost {
   /** A packet of this round, as a port hands it over. */
   inject(packet: Injected, port: number): number {
     const slot = this.pool.alloc()
-    expect(slot).toBeGreaterThanOrEqual(0)
+    if (slot < 0) throw new Error('the pool is empty')
     this.ip.fill(0x5a5a5a5a, slot << IP_SHIFT, (slot + 1) << IP_SHIFT)
     fill(this.pool, slot, packet, port)
     this.received++
@@ -71,7 +70,7 @@ export class BenchHost implements RouterHost {
   }
 
   send(port: number, slot: number): void {
-    expect(port).toBeGreaterThanOrEqual(0)
+    if (!(port >= 0)) throw new Error(`sent on port ${port}`)
     this.end(slot)
     this.queued.push({ port, slot })
   }
@@ -89,7 +88,7 @@ export class BenchHost implements RouterHost {
   }
 
   lose(port: number, slot: number, reason: Drop): void {
-    expect(port).toBeGreaterThanOrEqual(0)
+    if (!(port >= 0)) throw new Error(`lost on port ${port}`)
     this.end(slot)
     const name = DROPS[reason][0]
     this.drops.set(name, (this.drops.get(name) ?? 0) + 1)
@@ -112,7 +111,7 @@ export class BenchHost implements RouterHost {
 
   /** Ends the round: everything had a fate. Returns what left. */
   round(): Sent[] {
-    expect([...this.open]).toEqual([])
+    if (this.open.size > 0) throw new Error(`no fate: slots ${[...this.open]}`)
     const { meta } = this.pool
     const sent = this.queued.map(({ port, slot }) => ({
       port,
@@ -128,8 +127,11 @@ export class BenchHost implements RouterHost {
     }
     this.ended.clear()
     const drops = [...this.drops.values()].reduce((a, b) => a + b, 0)
-    expect(this.received + this.made).toBe(this.sentCount + drops + this.consumed + this.held.size)
-    expect(this.pool.available).toBe(this.pool.size - this.held.size)
+    const here = this.received + this.made
+    const gone = this.sentCount + drops + this.consumed
+    if (here !== gone + this.held.size)
+      throw new Error(`${here} packets, ${gone} gone, ${this.held.size} held`)
+    if (this.pool.available !== this.pool.size - this.held.size) throw new Error('a slot is lost')
     return sent
   }
 
@@ -177,7 +179,7 @@ export class Bench {
     const unreachable = (slot: number): void => void this.unreachable.push(this.packet(slot))
     this.neighbours = new Neighbours(this.memory, host, interfaces, unreachable, 1)
     const told = (fate: Fate, iface: number, family: 4 | 6, ...w: number[]): void => {
-      const address = family === 4 ? text4(w[0]) : w.slice(0, 4).map(hex).join(':')
+      const address = family === 4 ? text4(w[0]) : w.slice(0, 4).map(groups).join(':')
       this.told.push({ fate: ['unique', 'duplicate', 'conflict'][fate], iface, address, by: w[5] & 0xffff })
       if (fate === Fate.Unique) this.addAddress(iface, family, w)
     }
@@ -322,6 +324,6 @@ function text4(w: number): string {
   return [24, 16, 8, 0].map((shift) => (w >>> shift) & 255).join('.')
 }
 
-function hex(w: number): string {
+function groups(w: number): string {
   return `${(w >>> 16).toString(16)}:${(w & 0xffff).toString(16)}`
 }

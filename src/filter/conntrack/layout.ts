@@ -48,7 +48,7 @@ export const enum Ent {
   LastSeq = 20,
   LastAck = 21,
   LastEnd = 22,
-  /** NAT mapping (nat/mappings.ts) + 1; 0 = none. */
+  /** NAT mapping (nat/mappings.ts) | interface the flow is bound to + 1, << NAT_IF_SHIFT; 0 = none. */
   Nat = 23,
   Counters = 24,
   Words = 32,
@@ -67,6 +67,9 @@ export const EXT_WORDS = 12
 /** Words of one direction's tuple in an entry, and of its addresses in ext. */
 export const TUPLE_WORDS = 3
 export const EXT_TUPLE_WORDS = 6
+
+export const NAT_IF_SHIFT = 24
+export const NAT_MAPPING = 0xffffff
 
 /** Bit of Ent.Key and of a tuple's key. */
 export const V6 = 0x100
@@ -93,8 +96,10 @@ export const enum Status {
   Counted = 0x80000,
   /** Was made here (OUTPUT). */
   Local = 0x100000,
-  /** A reply is to be treated as outbound: the flow was let in by a mapping. */
+  /** It came from outside to a NAT mapping: its replies are what is outbound. */
   Inbound = 0x200000,
+  /** Its mapping remembers whom it speaks to. */
+  Spoken = 0x400000,
 }
 
 export const enum Header {

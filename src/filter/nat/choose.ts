@@ -177,7 +177,14 @@ export class Choice {
    * rfc: the external end of a source's mapping into `to`. Returns the mapping, new or not; 0 = there is no
    * port left.
    */
-  map(self: number, from: Int32Array, to: Int32Array, range: NatRange, outIf: number, nowMs: number): number {
+  mapSource(
+    self: number,
+    from: Int32Array,
+    to: Int32Array,
+    range: NatRange,
+    outIf: number,
+    nowMs: number,
+  ): number {
     const { mappings } = this
     tuple.copy(from, to)
     let id = mappings.internal(from)

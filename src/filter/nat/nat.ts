@@ -30,7 +30,7 @@ import * as icmpv6 from '../../wire/icmpv6.ts'
 import { Protocol } from '../../wire/ipv4.ts'
 import { type Conntrack, type ConntrackHost, PASS } from '../conntrack/conntrack.ts'
 import type { Released } from '../conntrack/entries.ts'
-import { Dir, ENT_SHIFT, Ent, EXT_WORDS, Header, Stat, Status, V6 } from '../conntrack/layout.ts'
+import { Dir, ENT_SHIFT, Ent, NAT_IF_SHIFT, NAT_MAPPING, Stat, Status, V6 } from '../conntrack/layout.ts'
 import * as tuple from '../conntrack/tuple.ts'
 import { T } from '../conntrack/tuple.ts'
 import { Choice } from './choose.ts'
@@ -39,9 +39,6 @@ import { Manip, type NatRange, RangeFlag, RangeWord } from './range.ts'
 import { rewrite, rewriteError } from './rewrite.ts'
 
 export type Filtering = 'endpoint-independent' | 'address-dependent' | 'address-and-port-dependent'
-
-const MAPPING_MASK = 0xffffff
-const IF_SHIFT = 24
 
 export class Nat implements Released {
   /** The address that a Dynamic range stands for: set before `setup`. */
@@ -109,7 +106,7 @@ export class Nat implements Released {
     }
     words[e + Ent.Status] |= status
     if (range !== null && (range[RangeWord.Flags] & RangeFlag.Bound) !== 0)
-      words[e + Ent.Nat] |= (this.ip[row + Ip.OutIf] + 1) << IF_SHIFT
+      words[e + Ent.Nat] |= (this.ip[row + Ip.OutIf] + 1) << NAT_IF_SHIFT
     return PASS
   }
 
@@ -154,7 +151,7 @@ export class Nat implements Released {
     const words = this.ct.table.words
     const status = words[(entry << ENT_SHIFT) + Ent.Status]
     if (range === null && (status & Status.Inbound) !== 0) {
-      const id = words[(entry << ENT_SHIFT) + Ent.Nat] & MAPPING_MASK
+      const id = words[(entry << ENT_SHIFT) + Ent.Nat] & NAT_MAPPING
       outIf = this.mappings.outIf(id)
       if (ip[row + Ip.InIf] !== outIf) range = this.hairpin(id, entry)
     }
@@ -163,7 +160,7 @@ export class Nat implements Released {
       (range[RangeWord.Flags] & (RangeFlag.Addresses | RangeFlag.Netmap)) !== RangeFlag.Addresses
     )
       return choice.choose(entry, current, chosen, range, manip, nowMs) ? PASS : Drop.NatExhausted
-    const id = choice.map(entry, current, chosen, range, outIf, nowMs)
+    const id = choice.mapSource(entry, current, chosen, range, outIf, nowMs)
     if (id === 0) return Drop.NatExhausted
     if (id > 0) this.attach(entry, id)
     return PASS
@@ -189,7 +186,7 @@ export class Nat implements Released {
     const { chosen, current, mappings } = this
     tuple.copy(current, chosen)
     const id = mappings.external(current, T.Dst)
-    if (id === 0 || mappings.outIf(id) < 0) return PASS
+    if (id === 0 || (this.ip[row + Ip.Flags] & IpFlag.Local) !== 0) return PASS
     if (this.filtering !== 'endpoint-independent' && !this.spoken(row, id)) return Drop.NatFiltered
     mappings.toInternal(id, chosen)
     const words = this.ct.table.words
@@ -212,7 +209,9 @@ export class Nat implements Released {
 
   private attach(entry: number, id: number): void {
     const { current, mappings } = this
-    this.ct.table.words[(entry << ENT_SHIFT) + Ent.Nat] |= id
+    const words = this.ct.table.words
+    words[(entry << ENT_SHIFT) + Ent.Nat] |= id
+    words[(entry << ENT_SHIFT) + Ent.Status] |= Status.Spoken
     mappings.hold(id)
     mappings.speak(id, current, T.Dst, (current[T.Key] & V6) !== 0)
   }
@@ -220,8 +219,8 @@ export class Nat implements Released {
   private detach(entry: number): void {
     const words = this.ct.table.words
     const at = (entry << ENT_SHIFT) + Ent.Nat
-    const id = words[at] & MAPPING_MASK
-    words[at] &= ~MAPPING_MASK
+    const id = words[at] & NAT_MAPPING
+    words[at] &= ~NAT_MAPPING
     if (id !== 0) this.mappings.release(id)
   }
 
@@ -230,11 +229,9 @@ export class Nat implements Released {
     const { ct, mappings, remote } = this
     const words = ct.table.words
     const e = entry << ENT_SHIFT
-    const id = words[e + Ent.Nat] & MAPPING_MASK
+    const id = words[e + Ent.Nat] & NAT_MAPPING
     if (id === 0) return
-    const status = words[e + Ent.Status]
-    if ((status & (Status.SrcNatDone | Status.SrcNat)) !== 0 || (status & Status.Inbound) === 0) {
-      // As `attach` saw it: where the flow went to, after any change of the destination.
+    if ((words[e + Ent.Status] & Status.Spoken) !== 0) {
       ct.table.load((entry << 1) | Dir.Reply, remote)
       mappings.unspeak(id, remote, T.Src, (remote[T.Key] & V6) !== 0)
     }
@@ -254,7 +251,7 @@ export class Nat implements Released {
     if (ip[row + Ip.CtState] === CtState.Related && (ip[row + Ip.Flags] & IpFlag.IcmpError) !== 0)
       return this.applyError(slot, manip, node, status)
     if (manip === Manip.Source && dir === Dir.Original) {
-      const bound = words[e + Ent.Nat] >>> IF_SHIFT
+      const bound = words[e + Ent.Nat] >>> NAT_IF_SHIFT
       if (bound !== 0 && bound !== ip[row + Ip.OutIf] + 1) return this.moved(row, node)
     }
     if ((status & bitOf(manip, dir)) === 0) return PASS
@@ -284,22 +281,6 @@ export class Nat implements Released {
     ct.table.load(node ^ 1, current)
     tuple.invert(current, chosen)
     return rewriteError(this.pool, ip, slot, manip, chosen, current) ? PASS : Drop.NatUntranslatable
-  }
-
-  /** The interface is gone or has another address: its masqueraded flows end. Walks the whole table. */
-  unbind(outIf: number): number {
-    const { ct } = this
-    const words = ct.table.words
-    const high = ct.table.header[Header.High]
-    let ended = 0
-    for (let entry = 1; entry <= high; entry++) {
-      const e = entry << ENT_SHIFT
-      if ((words[e + Ent.Status] & Status.Confirmed) === 0) continue
-      if (words[e + Ent.Nat] >>> IF_SHIFT !== outIf + 1) continue
-      ct.entries.kill(entry)
-      ended++
-    }
-    return ended
   }
 }
 

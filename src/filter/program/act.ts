@@ -23,7 +23,7 @@ export const CONTINUE = -1
 export function act(plane: Plane, program: Program, report: Report, body: number, slot: number, nowMs: number): number {
   const w = program.words
   const row = slot << IP_SHIFT
-  const { conntrack, host, ip } = plane
+  const { conntrack, ip } = plane
   const arg = w[body + Body.Arg]
   const arg2 = w[body + Body.Arg2]
   const node = ip[row + Ip.Ct]

@@ -1,5 +1,6 @@
 // HOT
 /** What every part of the filter works on: the packet memory, connections, the router around; and the packet in hand. */
+import { Drop } from '../../packet/drop.ts'
 import type { Hook } from '../../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
@@ -23,8 +24,10 @@ export class Plane {
   short = 0
   /** 1: something was asked whose answer may be another for the next packet of this flow. */
   variable = 0
-  /** Zone for conntrack, see ConntrackLike.in. */
-  zone = 0
+  /** The step of the hook in hand (netfilter.ts): where a queued packet goes on. */
+  step = 0
+  /** What a dropped packet ends for. */
+  reason: Drop = Drop.Filter
 
   constructor(ip: Int32Array, pool: Pool, host: FilterHost, conntrack: ConntrackLike) {
     this.ip = ip
@@ -48,6 +51,7 @@ export class Plane {
       protocol | (inIf << Scan.InShift) | (outIf << Scan.OutShift) | (later ? Scan.Later : 0)
     this.hook = hook
     this.variable = 0
+    this.reason = Drop.Filter
     this.l4Length = later ? -1 : ip[row + Ip.L3] + ip[row + Ip.Length] - ip[row + Ip.L4]
     this.short = !later && this.l4Length < 20 ? cutShort(protocol, this.l4Length) : 0
   }

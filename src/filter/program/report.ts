@@ -10,6 +10,7 @@ import { wordsOf } from '../../packet/egress.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { Clock, META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { PlaneMemory } from '../../packet/memory.ts'
+import type { Pool } from '../../packet/pool.ts'
 import { putRecord } from '../../packet/record.ts'
 import { RingWriter } from '../../packet/ring.ts'
 import type { Plane } from './plane.ts'
@@ -69,12 +70,12 @@ export class Report {
   private filledMs = -1
 
   /** @param memory null: nobody reads, all is lost */
-  constructor(plane: PlaneMemory, slots: number, memory: ReportMemory | null) {
+  constructor(plane: PlaneMemory, pool: Pool, memory: ReportMemory | null) {
     this.plane = plane
-    this.traced = new Uint8Array(slots)
+    this.traced = new Uint8Array(pool.size)
     this.logRing = memory ? new RingWriter(memory.log) : null
     this.nflogRing = memory ? new RingWriter(memory.nflog) : null
-    this.poolWords = wordsOf(plane.pool)
+    this.poolWords = wordsOf(pool)
   }
 
   log(plane: Plane, slot: number, rule: number, nowMs: number): void {

@@ -1,0 +1,272 @@
+// HOT
+/**
+ * Netfilter: which tables a packet passes at each hook, and in what order. These are the kernel's priorities
+ * (linux/netfilter_ipv4.h: raw -300, conntrack -200, mangle -150, nat dst -100, filter 0, security 50, nat src
+ * 100, confirm last):
+ *
+ *     PREROUTING    raw   conntrack   mangle   nat dst                               -> route
+ *     INPUT                           mangle            filter   security   nat src   confirm -> us
+ *     FORWARD                         mangle            filter   security             -> POSTROUTING
+ *     OUTPUT        raw   conntrack   mangle   nat dst  filter   security             -> route
+ *     POSTROUTING                     mangle                                nat src   confirm -> out
+ *
+ * Chains of nat are asked for the first packet of a connection only; the others are rewritten as it was. A
+ * connection that the packet began is confirmed, and so can be found, when the packet has got through.
+ *
+ * From an established connection, packets like one before skip the rules of a hook, but not their counters
+ * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
+ */
+import { Drop } from '../packet/drop.ts'
+import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
+import { CtState, IP_SHIFT, Ip } from '../packet/ip.ts'
+import type { Pool } from '../packet/pool.ts'
+import { Manip } from './nat/range.ts'
+import { FlowCache } from './program/flow-cache.ts'
+import { type ConntrackLike, type FilterHost, PASS } from './program/host.ts'
+import { Head, HOOKS, TableId } from './program/layout.ts'
+import type { ProgramMemory } from './program/memory.ts'
+import { Plane } from './program/plane.ts'
+import { Program } from './program/program.ts'
+import type { Report } from './program/report.ts'
+import { Walk } from './program/walk.ts'
+
+const enum Step {
+  /** The tables have their TableId. */
+  Conntrack = 8,
+  NatDst = 9,
+  NatSrc = 10,
+  Confirm = 11,
+}
+
+const { Raw, Mangle, Filter, Security } = TableId
+
+/** The picture above; by Hook. */
+const ORDER: readonly (readonly number[])[] = [
+  [Raw, Step.Conntrack, Mangle, Step.NatDst],
+  [Mangle, Filter, Security, Step.NatSrc, Step.Confirm],
+  [Mangle, Filter, Security],
+  [Raw, Step.Conntrack, Mangle, Step.NatDst, Filter, Security],
+  [Mangle, Step.NatSrc, Step.Confirm],
+]
+const MAX_STEPS = 8
+const CONFIRMED = 8
+const CACHE_LINES = 32768
+
+export interface NetfilterParts {
+  /** Rows of packet/ip.ts. */
+  ip: Int32Array
+  pool: Pool
+  host: FilterHost
+  conntrack: ConntrackLike
+  report: Report
+  /** Of everything that is random: hashes, statistic. */
+  seed: number
+  /** Places of the flow cache, a power of two; 0 = none. */
+  cacheLines?: number
+}
+
+/** What is to be in force. Null: no rules of this family. */
+export interface RuleLoad {
+  v4: ProgramMemory | null
+  v6: ProgramMemory | null
+  /** Track connections even if no rule asks. */
+  track?: boolean
+  /** Goes on with counters of the rules in force (counters.ts, carriedCounters). */
+  carry4?: Int32Array | null
+  carry6?: Int32Array | null
+  /** Said in records of LOG and TRACE: which rule set their numbers mean. */
+  generation?: number
+}
+
+export class Netfilter implements Hooks {
+  wantsWhole = false
+  readonly cache: FlowCache
+  private readonly plane: Plane
+  private readonly walk: Walk
+  private readonly report: Report
+  private readonly seed: number
+  /** Changes when a conntrack entry begins to stand for another connection. */
+  private readonly serials: Int32Array
+  private v4: Program | null = null
+  private v6: Program | null = null
+  /** Steps that do something: [family 0 or 1][hook], MAX_STEPS each; -1 ends. */
+  private readonly steps = new Int32Array(2 * HOOKS * MAX_STEPS).fill(-1)
+  private readonly idleAt = new Uint8Array(HOOKS).fill(1)
+
+  constructor({ cacheLines = CACHE_LINES, conntrack, host, ip, pool, report, seed }: NetfilterParts) {
+    this.plane = new Plane(ip, pool, host, conntrack)
+    this.walk = new Walk(this.plane, report)
+    this.report = report
+    this.seed = seed
+    this.serials = new Int32Array(conntrack.capacity)
+    this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
+    this.cache.enabled = cacheLines > 0
+  }
+
+  /**
+   * Puts rules in force, between two batches. Connections stay as they are. Named tables (recent, hashlimit)
+   * keep their contents.
+   */
+  set({ carry4, carry6, generation = 0, track = false, v4, v6 }: RuleLoad): void {
+    const { seed, serials } = this
+    const next4 = v4 && new Program(v4, { serials, seed, before: this.v4 })
+    const next6 = v6 && new Program(v6, { serials, seed, before: this.v6 })
+    if (next4 && this.v4 && carry4) next4.carry(this.v4, carry4)
+    if (next6 && this.v6 && carry6) next6.carry(this.v6, carry6)
+    this.v4 = next4
+    this.v6 = next6
+    this.report.generation = generation
+    this.cache.invalidate()
+    this.wantsWhole = track || next4?.tracks === true || next6?.tracks === true
+    this.idleAt.fill(1)
+    for (const [family, program] of [next4, next6].entries()) {
+      for (const [hook, order] of ORDER.entries()) {
+        const steps = order.filter((step) => (step < Step.Conntrack ? has(program, step, hook) : this.wantsWhole))
+        const at = (family * HOOKS + hook) * MAX_STEPS
+        this.steps.fill(-1, at, at + MAX_STEPS).set(steps, at)
+        if (steps.length > 0) this.idleAt[hook] = 0
+      }
+    }
+  }
+
+  idle(hook: Hook): boolean {
+    return this.idleAt[hook] === 1
+  }
+
+  run(hook: Hook, slot: number, nowMs: number): Verdict {
+    if (hook === Hook.Prerouting || hook === Hook.Output) this.report.traced[slot] = 0
+    return this.from(hook, 0, slot, nowMs)
+  }
+
+  /** Goes on with a packet that a queue gave back. @param step as FilterHost.queue was told */
+  resume(hook: Hook, step: number, slot: number, nowMs: number): Verdict {
+    return this.from(hook, step + 1, slot, nowMs)
+  }
+
+  private from(hook: Hook, first: number, slot: number, nowMs: number): Verdict {
+    const { plane, steps } = this
+    const row = slot << IP_SHIFT
+    plane.enter(hook, slot)
+    const four = plane.ip[row + Ip.Family] === 4
+    const base = ((four ? 0 : HOOKS) + hook) * MAX_STEPS
+    /** 0 not looked yet, 1 rules are walked, 2 they were skipped, 3 walked for the cache. */
+    let cached = first === 0 ? 0 : 1
+    let mark = 0
+    let ctMark = 0
+    this.walk.length = 0
+    for (let i = first; i < MAX_STEPS; i++) {
+      const step = steps[base + i]
+      if (step < 0) break
+      plane.step = i
+      let verdict: Verdict
+      if (step >= Step.Conntrack) verdict = this.connection(step, slot, row, nowMs)
+      else if (step === Raw) verdict = this.table(step, slot, nowMs)
+      else {
+        const program = four ? this.v4! : this.v6!
+        if (cached === 0) {
+          // Rules before the connection was known are not part of what is noted.
+          this.walk.length = 0
+          plane.variable = 0
+          cached = 1
+          if (this.cache.covers(plane, row) && this.report.traced[slot] === 0) {
+            const line = this.cache.find(plane, program, slot, row)
+            if (line >= 0) {
+              cached = 2
+              verdict = this.cache.replay(line, plane, program, row)
+              if (verdict !== Verdict.Accept) return this.drop(hook, slot, row)
+              continue
+            }
+            cached = 3
+            mark = plane.ip[row + Ip.Mark]
+            ctMark = plane.conntrack.mark(plane.ip[row + Ip.Ct] >> 1)
+          }
+        } else if (cached === 2) continue
+        verdict = this.table(step, slot, nowMs)
+        if (cached === 3 && (verdict === Verdict.Drop || this.lastRules(base + i + 1))) {
+          if (verdict !== Verdict.Stolen) this.cache.note(plane, program, this.walk, slot, row, mark, ctMark, verdict)
+          cached = 1
+        }
+      }
+      if (verdict === Verdict.Accept) continue
+      if (verdict === Verdict.Drop) return this.drop(hook, slot, row)
+      return verdict
+    }
+    return Verdict.Accept
+  }
+
+  /** No table follows. */
+  private lastRules(at: number): boolean {
+    for (let i = at; i % MAX_STEPS !== 0; i++) {
+      const step = this.steps[i]
+      if (step < 0) return true
+      if (step < Step.Conntrack) return false
+    }
+    return true
+  }
+
+  private table(table: number, slot: number, nowMs: number): Verdict {
+    const { plane } = this
+    const program = plane.ip[(slot << IP_SHIFT) + Ip.Family] === 4 ? this.v4 : this.v6
+    if (program === null) return Verdict.Accept
+    return this.walk.run(program, table * HOOKS + plane.hook, slot, nowMs)
+  }
+
+  private connection(step: Step, slot: number, row: number, nowMs: number): Verdict {
+    const { plane, serials } = this
+    const { conntrack, ip } = plane
+    if (step === Step.NatDst) return this.nat(Manip.Destination, slot, row, nowMs)
+    if (step === Step.NatSrc) return this.nat(Manip.Source, slot, row, nowMs)
+    let result: number
+    if (step === Step.Conntrack) {
+      result = conntrack.in(slot, nowMs)
+      const node = ip[row + Ip.Ct]
+      if (result === PASS && node >= 0 && ip[row + Ip.CtState] !== CtState.Established) {
+        if ((conntrack.status(node >> 1) & CONFIRMED) === 0) serials[node >> 1]++
+      }
+    } else result = conntrack.confirm(slot, nowMs)
+    if (result === PASS) return Verdict.Accept
+    plane.reason = result
+    return Verdict.Drop
+  }
+
+  /** As nf_nat_inet_fn: the chain chooses for a new connection, or nothing does; then the packet is rewritten. */
+  private nat(manip: Manip, slot: number, row: number, nowMs: number): Verdict {
+    const { plane } = this
+    const { conntrack, ip } = plane
+    if (ip[row + Ip.Ct] < 0) return Verdict.Accept
+    if (ip[row + Ip.CtState] !== CtState.Established && !conntrack.natDone(slot, manip)) {
+      const program = ip[row + Ip.Family] === 4 ? this.v4 : this.v6
+      if (has(program, TableId.Nat, plane.hook)) {
+        const verdict = this.table(TableId.Nat, slot, nowMs)
+        if (verdict !== Verdict.Accept) return verdict
+      }
+      if (!conntrack.natDone(slot, manip)) {
+        const result = conntrack.natSetup(slot, manip, null, nowMs)
+        if (result !== PASS) return this.refuse(result)
+      }
+    }
+    const result = conntrack.natApply(slot, plane.hook, nowMs)
+    return result === PASS ? Verdict.Accept : this.refuse(result)
+  }
+
+  private refuse(reason: Drop): Verdict {
+    this.plane.reason = reason
+    return Verdict.Drop
+  }
+
+  private drop(hook: Hook, slot: number, row: number): Verdict {
+    const { conntrack, host, ip, reason } = this.plane
+    if (this.wantsWhole) conntrack.drop(slot)
+    host.lose(hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf], slot, reason)
+    return Verdict.Drop
+  }
+
+  tick(nowMs: number): void {
+    if (this.wantsWhole) this.plane.conntrack.tick(nowMs)
+  }
+}
+
+/** The rules have a chain of this table at this hook. */
+function has(program: Program | null, table: number, hook: number): boolean {
+  return program !== null && program.words[Head.Chains + table * HOOKS + hook] !== 0
+}

@@ -1,0 +1,137 @@
+// HOT
+/**
+ * What became of the packets of a flow at a hook: the counters of the rules that matched, the verdict, the marks.
+ * The next packet that is the same in all that the rules have looked at takes it from here.
+ *
+ *     line     0     1       2      3      4     5        6        7         8        9           10 ..
+ *             node  serial  class  Scan   mark  ct mark  mark     ct mark   verdict  generation  path
+ *                                  .Key                  after    after     | length
+ *
+ * Same means: the connection and direction (so addresses, ports, protocol), state ESTABLISHED, hook, interfaces,
+ * both marks, kind of frame (to us, broadcast ...), and the TCP flags that any rule looks at. A way on which
+ * anything else was asked (plane.variable), or a target had an effect beyond marks, is not noted. The serial
+ * tells a connection from one that had its place before; the generation changes with the rules.
+ *
+ * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else.
+ */
+import { CtState, Ip } from '../../packet/ip.ts'
+import { Scan } from './layout.ts'
+import { flagsOf, type Plane } from './plane.ts'
+import type { Program } from './program.ts'
+import { MAX_PATH, type Walk } from './walk.ts'
+
+const enum Line {
+  Node = 0,
+  Serial = 1,
+  Class = 2,
+  Key = 3,
+  Mark = 4,
+  CtMark = 5,
+  MarkAfter = 6,
+  CtMarkAfter = 7,
+  Verdict = 8,
+  Generation = 9,
+  Path = 10,
+}
+const LINE_SHIFT = 5
+const LENGTH_SHIFT = 8
+const TCP = 6
+
+export class FlowCache {
+  enabled = true
+  hits = 0
+  misses = 0
+  private readonly lines: Int32Array
+  private readonly mask: number
+  private readonly serials: Int32Array
+  private generation = 1
+
+  /** @param lines places, a power of two: a flow takes one for each direction and hook with rules */
+  constructor(lines: number, serials: Int32Array) {
+    this.lines = new Int32Array(lines << LINE_SHIFT)
+    this.mask = lines - 1
+    this.serials = serials
+  }
+
+  /** All that was noted is void: rules, sets, anything they depend on has changed. */
+  invalidate(): void {
+    this.generation = (this.generation + 1) | 0 || 1
+  }
+
+  private place(plane: Plane, node: number): number {
+    const h = Math.imul(node ^ (plane.hook << 28), 0x9e3779b1)
+    return ((h ^ (h >>> 15)) & this.mask) << LINE_SHIFT
+  }
+
+  private kind(plane: Plane, program: Program, slot: number, row: number): number {
+    const { ip } = plane
+    const flags = ip[row + Ip.Proto] === TCP && program.tcpFlags !== 0 ? flagsOf(plane, slot, row) & program.tcpFlags : 0
+    return plane.hook | (ip[row + Ip.Family] << 3) | ((ip[row + Ip.PktType] & 3) << 7) | (flags << 9)
+  }
+
+  /** True when packets like this one may be noted at all. */
+  covers(plane: Plane, row: number): boolean {
+    return this.enabled && plane.ip[row + Ip.CtState] === CtState.Established && plane.ip[row + Ip.Ct] >= 0 && plane.short === 0
+  }
+
+  /** The line of this packet, or -1. */
+  find(plane: Plane, program: Program, slot: number, row: number): number {
+    const { lines } = this
+    const { ip } = plane
+    const node = ip[row + Ip.Ct]
+    const at = this.place(plane, node)
+    if (
+      lines[at + Line.Node] === node &&
+      lines[at + Line.Generation] === this.generation &&
+      lines[at + Line.Serial] === this.serials[node >> 1] &&
+      lines[at + Line.Key] === ip[row + Scan.Key] &&
+      lines[at + Line.Mark] === ip[row + Ip.Mark] &&
+      lines[at + Line.Class] === this.kind(plane, program, slot, row) &&
+      lines[at + Line.CtMark] === plane.conntrack.mark(node >> 1)
+    ) {
+      this.hits++
+      return at
+    }
+    this.misses++
+    return -1
+  }
+
+  /** Does what the walk did. The verdict. */
+  replay(at: number, plane: Plane, program: Program, row: number): number {
+    const { lines } = this
+    const { counters } = program
+    const { ip } = plane
+    const word = lines[at + Line.Verdict]
+    const bytes = ip[row + Ip.Length]
+    const end = at + Line.Path + (word >> LENGTH_SHIFT)
+    for (let i = at + Line.Path; i < end; i++) {
+      const c = 2 * lines[i]
+      counters[c]++
+      counters[c + 1] += bytes
+    }
+    ip[row + Ip.Mark] = lines[at + Line.MarkAfter]
+    if (lines[at + Line.CtMarkAfter] !== lines[at + Line.CtMark])
+      plane.conntrack.setMark(ip[row + Ip.Ct] >> 1, lines[at + Line.CtMarkAfter])
+    return word & 0xff
+  }
+
+  /** Notes what the walk did. @param mark and ctMark: as they were before it */
+  note(plane: Plane, program: Program, walk: Walk, slot: number, row: number, mark: number, ctMark: number, verdict: number): void {
+    if (plane.variable !== 0 || walk.length > MAX_PATH) return
+    const { lines } = this
+    const { ip } = plane
+    const node = ip[row + Ip.Ct]
+    const at = this.place(plane, node)
+    lines[at + Line.Node] = node
+    lines[at + Line.Serial] = this.serials[node >> 1]
+    lines[at + Line.Class] = this.kind(plane, program, slot, row)
+    lines[at + Line.Key] = ip[row + Scan.Key]
+    lines[at + Line.Mark] = mark
+    lines[at + Line.CtMark] = ctMark
+    lines[at + Line.MarkAfter] = ip[row + Ip.Mark]
+    lines[at + Line.CtMarkAfter] = plane.conntrack.mark(node >> 1)
+    lines[at + Line.Verdict] = verdict | (walk.length << LENGTH_SHIFT)
+    lines[at + Line.Generation] = this.generation
+    for (let i = 0; i < walk.length; i++) lines[at + Line.Path + i] = walk.path[i]
+  }
+}
