@@ -29,6 +29,7 @@ const TEST = [
   ['iperf3', 'iperf3'],
   ['tshark', 'tshark'],
   ['iptables-restore', 'iptables'],
+  ['ipset', 'ipset'],
   ['sysctl', 'procps'],
   ['git', 'git'],
 ]

@@ -180,7 +180,9 @@ const FORBIDDEN: [RegExp, string][] = [
 
 /** Lines of hot functions, with their numbers. */
 function hotLines(source: Source): [number, string][] {
-  const lines = codeOf(source.text)
+  // A header's file ends with its printing: for people, never for the data plane.
+  const text = source.text.split('// Text for people: not for the data plane.')[0]
+  const lines = codeOf(text)
   const hot: [number, string][] = []
   let depth = 0
   let coldUntil: string | null = null

@@ -1,7 +1,7 @@
 /**
  * Reads a configuration: text -> YAML (source.ts) -> keys (schema.ts) -> what fits together (cross.ts)
- * -> files it names (rules.ts) -> FabricConfig (resolve.ts). All of it is checked before anything is touched, and all problems are
- * told at once, in a ConfigError.
+ * -> files it names (rules.ts) -> FabricConfig (resolve.ts). All of it is checked before anything is
+ * touched, and all problems are told at once, in a ConfigError.
  *
  * What only the machine can tell (does the namespace exist?) is checkSystem, in system.ts.
  */

@@ -3,6 +3,7 @@
  * that do not overlap, switches and VLANs that exist. Two interfaces may be on one switch and VLAN: they
  * are two hosts there, each with a subnet of its own.
  */
+import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { type Cidr, familyOf, inSubnet, isHost, isLinkLocal, startOf } from './address.ts'
 import { type Path, someOf } from './error.ts'
 import type { Holder } from './owners.ts'
@@ -39,6 +40,11 @@ export function checkRouters(
   for (const router of routers) {
     const { interfaces } = router
     if (!interfaces) continue
+    const count = Object.keys(interfaces).length
+    if (count > MAX_INTERFACES) {
+      const at = [...router.path, 'interfaces']
+      problems.add(at, { found: `${count} interfaces`, expected: `at most ${MAX_INTERFACES}` })
+    }
     checkSubnets(router.path, interfaces, problems)
     const reach = new Reach(
       interfaces,

@@ -131,7 +131,7 @@ export function checkPolicies(router: RouterCandidate, interfaces: Interfaces, p
     if (from && to && from.family !== to.family)
       problems.add([...path, 'to'], {
         expected: `an IPv${from.family} network`,
-        hint: `as from: a packet has one family`,
+        hint: 'as from: a packet has one family',
       })
     if (named !== undefined) interfaceAt(interfaces, named, [...path, 'interface'], problems)
     if (router.allRoutes && !tables.has(table))

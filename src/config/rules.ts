@@ -57,7 +57,7 @@ function readFamily(
         problems.addElsewhere({
           file,
           line,
-          path: pathText(path),
+          path: written(path, problems),
           found: `table ${table} again`,
           expected: 'each table in one file',
           hint: `also in ${owner}`,
@@ -66,6 +66,11 @@ function readFamily(
     }
     return [{ file, text, family }]
   })
+}
+
+/** The key: without the index, where one file stands instead of a list. */
+function written(path: Path, problems: Problems): string {
+  return pathText(valueAt(problems.raw, path).path)
 }
 
 function readFile(file: string, path: Path, problems: Problems): string | undefined {
@@ -93,7 +98,7 @@ function tablesOf(text: string, file: string, family: 4 | 6, path: Path, problem
   } catch (error) {
     if (!(error instanceof RuleError)) throw error
     for (const problem of error.problems)
-      problems.addElsewhere({ file, path: pathText(path), ...wordsOf(problem, family) })
+      problems.addElsewhere({ file, path: written(path, problems), ...wordsOf(problem, family) })
     return []
   }
 }

@@ -56,6 +56,7 @@ export function interfaceSettings(
   config: InterfaceConfig,
   port: number,
   mac: Uint8Array,
+  mtu: number,
   noEthernet: boolean,
 ): InterfaceSettings {
   let flags: number = IfFlag.Up
@@ -63,7 +64,7 @@ export function interfaceSettings(
   if (config.rpFilter === 'strict') flags |= IfFlag.RpStrict
   if (config.rpFilter === 'loose') flags |= IfFlag.RpLoose
   if (config.clampMss) flags |= IfFlag.ClampMss
-  return { name, port, mac, mtu: config.mtu, flags, addresses: addressesOf(config, mac) }
+  return { name, port, mac, mtu, flags, addresses: addressesOf(config, mac) }
 }
 
 /** What an interface's addresses put into the tables. */
@@ -124,7 +125,8 @@ export function policiesOf(configs: PolicyConfig[], indexOf: (name: string) => n
       from: from && { address: masked(from.address, from.length), length: from.length },
       to: to && { address: masked(to.address, to.length), length: to.length },
       inIf: p.interface === '' ? null : indexOf(p.interface),
-      mark: p.mark,
+      // Marks are 32 bits; the rows hold them signed.
+      mark: p.mark && { value: p.mark.value | 0, mask: p.mark.mask | 0 },
     }
   })
   return [...DEFAULT_POLICIES, ...own]

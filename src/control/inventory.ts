@@ -100,6 +100,8 @@ export class Inventory {
         await this.routing.setRoutes(change.router, change.routes, change.policies)
         return `router ${change.router}: routes changed`
       case 'set-rules':
+        if (change.nat.length + change.rules.length > 0)
+          throw new Error(`router ${change.router}: nat and rules are not in this version yet`)
         return `router ${change.router}: rules changed`
       case 'add-port':
         await this.addPort(change.switch, change.port, change.config)
@@ -201,6 +203,12 @@ export class Inventory {
       this.indices.keep(`${port.switch}.${port.name}`, port.index)
       throw error
     }
+  }
+
+  /** @param mtu bytes, 0 = the device's own */
+  async setMtu(switchName: string, name: string, mtu: number): Promise<void> {
+    const port = this.port(switchName, name)
+    if (port && port.config.mtu !== mtu) await this.setPort(switchName, name, { ...port.config, mtu })
   }
 
   private async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {

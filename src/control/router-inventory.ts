@@ -138,6 +138,9 @@ export class RouterInventory {
     if (!live) throw new Error(`router ${routerName}: no interface ${name}`)
     live.config = config
     if (config.mac) live.mac = parseMac(config.mac)
+    const { on, mtu } = config
+    await this.inventory.setMtu(routerName, name, mtu)
+    if (on.type === 'switch') await this.inventory.setMtu(on.switch, `${routerName}.${name}`, mtu)
     await this.sendInterface(router, name)
     this.refreshRoutes(router)
   }
@@ -179,7 +182,14 @@ export class RouterInventory {
   }
 
   private sendInterface(router: LiveRouter, name: string): Promise<void> {
-    return this.link.send(interfaceCommand(router, router.interfaces.get(name)!))
+    return this.link.send(this.interfaceCommand(router, router.interfaces.get(name)!))
+  }
+
+  private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
+    const { config, index, mac, name, port } = live
+    const mtu = config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+    const settings = interfaceSettings(name, config, port, mac, mtu, config.on.type === 'tun')
+    return { op: 'interface-set', id: router.id, index, settings }
   }
 
   private need(name: string): LiveRouter {
@@ -195,7 +205,7 @@ export class RouterInventory {
 
   *interfaceCommands(): Generator<Command> {
     for (const router of this.routers.values()) {
-      for (const live of router.interfaces.values()) yield interfaceCommand(router, live)
+      for (const live of router.interfaces.values()) yield this.interfaceCommand(router, live)
     }
   }
 
@@ -224,12 +234,6 @@ function addCommand(router: LiveRouter): Command {
     neighbours,
     seed,
   }
-}
-
-function interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
-  const noEthernet = live.config.on.type === 'tun'
-  const settings = interfaceSettings(live.name, live.config, live.port, live.mac, noEthernet)
-  return { op: 'interface-set', id: router.id, index: live.index, settings }
 }
 
 function policyList(router: LiveRouter): Policy[] {

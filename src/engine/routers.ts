@@ -56,6 +56,7 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
     output: (slot, iface, nowMs) => neighbours.output(slot, iface, nowMs),
     arp: (slot, iface, nowMs) => arp.receive(slot, iface, nowMs),
     nd: (slot, iface, nowMs) => nd.receive(slot, iface, nowMs),
+    flush: (iface, alsoPermanent) => neighbours.flush(iface, alsoPermanent),
     tick: (nowMs) => {
       neighbours.tick(nowMs)
       arp.tick(nowMs)
@@ -77,6 +78,7 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
     command.seed,
   )
   router.fragments = {
+    flush: (iface) => reassembler.flush(iface),
     gather: (slot, nowMs) => reassembler.gather(slot, nowMs),
     cut: (slot, mtu, nowMs) => fragmenter.cut(slot, mtu, nowMs),
     tick: (nowMs) => reassembler.tick(nowMs),

@@ -16,7 +16,7 @@
  * From an established connection, packets like one before skip the rules of a hook, but not their counters
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
-import { Drop } from '../packet/drop.ts'
+import type { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { CtState, IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
@@ -31,22 +31,24 @@ import type { Report } from './program/report.ts'
 import { Walk } from './program/walk.ts'
 
 const enum Step {
-  /** The tables have their TableId. */
+  /** Tables, by TableId. */
+  Raw = 0,
+  Mangle = 1,
+  Filter = 3,
+  Security = 4,
   Conntrack = 8,
   NatDst = 9,
   NatSrc = 10,
   Confirm = 11,
 }
 
-const { Raw, Mangle, Filter, Security } = TableId
-
 /** The picture above; by Hook. */
 const ORDER: readonly (readonly number[])[] = [
-  [Raw, Step.Conntrack, Mangle, Step.NatDst],
-  [Mangle, Filter, Security, Step.NatSrc, Step.Confirm],
-  [Mangle, Filter, Security],
-  [Raw, Step.Conntrack, Mangle, Step.NatDst, Filter, Security],
-  [Mangle, Step.NatSrc, Step.Confirm],
+  [Step.Raw, Step.Conntrack, Step.Mangle, Step.NatDst],
+  [Step.Mangle, Step.Filter, Step.Security, Step.NatSrc, Step.Confirm],
+  [Step.Mangle, Step.Filter, Step.Security],
+  [Step.Raw, Step.Conntrack, Step.Mangle, Step.NatDst, Step.Filter, Step.Security],
+  [Step.Mangle, Step.NatSrc, Step.Confirm],
 ]
 const MAX_STEPS = 8
 const CONFIRMED = 8
@@ -91,6 +93,8 @@ export class Netfilter implements Hooks {
   private v6: Program | null = null
   /** Steps that do something: [family 0 or 1][hook], MAX_STEPS each; -1 ends. */
   private readonly steps = new Int32Array(2 * HOOKS * MAX_STEPS).fill(-1)
+  /** Ip.Ct of the packet that is being refused, for its answer; -1 = none. */
+  private attached = -1
   private readonly idleAt = new Uint8Array(HOOKS).fill(1)
 
   constructor({ cacheLines = CACHE_LINES, conntrack, host, ip, pool, report, seed }: NetfilterParts) {
@@ -121,7 +125,9 @@ export class Netfilter implements Hooks {
     this.idleAt.fill(1)
     for (const [family, program] of [next4, next6].entries()) {
       for (const [hook, order] of ORDER.entries()) {
-        const steps = order.filter((step) => (step < Step.Conntrack ? has(program, step, hook) : this.wantsWhole))
+        const steps = order.filter((step) =>
+          step < Step.Conntrack ? has(program, step, hook) : this.wantsWhole,
+        )
         const at = (family * HOOKS + hook) * MAX_STEPS
         this.steps.fill(-1, at, at + MAX_STEPS).set(steps, at)
         if (steps.length > 0) this.idleAt[hook] = 0
@@ -160,7 +166,7 @@ export class Netfilter implements Hooks {
       plane.step = i
       let verdict: Verdict
       if (step >= Step.Conntrack) verdict = this.connection(step, slot, row, nowMs)
-      else if (step === Raw) verdict = this.table(step, slot, nowMs)
+      else if (step === Step.Raw) verdict = this.table(step, slot, nowMs)
       else {
         const program = four ? this.v4! : this.v6!
         if (cached === 0) {
@@ -173,7 +179,7 @@ export class Netfilter implements Hooks {
             if (line >= 0) {
               cached = 2
               verdict = this.cache.replay(line, plane, program, row)
-              if (verdict !== Verdict.Accept) return this.drop(hook, slot, row)
+              if (verdict !== Verdict.Accept) return this.drop(hook, slot, row, nowMs)
               continue
             }
             cached = 3
@@ -183,12 +189,13 @@ export class Netfilter implements Hooks {
         } else if (cached === 2) continue
         verdict = this.table(step, slot, nowMs)
         if (cached === 3 && (verdict === Verdict.Drop || this.lastRules(base + i + 1))) {
-          if (verdict !== Verdict.Stolen) this.cache.note(plane, program, this.walk, slot, row, mark, ctMark, verdict)
+          if (verdict !== Verdict.Stolen)
+            this.cache.note(plane, program, this.walk, slot, row, mark, ctMark, verdict)
           cached = 1
         }
       }
       if (verdict === Verdict.Accept) continue
-      if (verdict === Verdict.Drop) return this.drop(hook, slot, row)
+      if (verdict === Verdict.Drop) return this.drop(hook, slot, row, nowMs)
       return verdict
     }
     return Verdict.Accept
@@ -218,15 +225,29 @@ export class Netfilter implements Hooks {
     if (step === Step.NatSrc) return this.nat(Manip.Source, slot, row, nowMs)
     let result: number
     if (step === Step.Conntrack) {
+      if (this.attached >= 0) return this.attach(row)
       result = conntrack.in(slot, nowMs)
       const node = ip[row + Ip.Ct]
       if (result === PASS && node >= 0 && ip[row + Ip.CtState] !== CtState.Established) {
         if ((conntrack.status(node >> 1) & CONFIRMED) === 0) serials[node >> 1]++
       }
-    } else result = conntrack.confirm(slot, nowMs)
+    } else if ((ip[row + Ip.Ct] & 1) !== 0) return Verdict.Accept
+    else result = conntrack.confirm(slot, nowMs)
     if (result === PASS) return Verdict.Accept
     plane.reason = result
     return Verdict.Drop
+  }
+
+  /**
+   * The answer to a packet that was refused belongs to that packet's connection (nf_ct_attach), though nobody
+   * can find it yet, or ever: it is translated back.
+   */
+  private attach(row: number): Verdict {
+    const { ip } = this.plane
+    ip[row + Ip.Ct] = this.attached ^ 1
+    ip[row + Ip.CtState] = CtState.Related
+    this.attached = -1
+    return Verdict.Accept
   }
 
   /** As nf_nat_inet_fn: the chain chooses for a new connection, or nothing does; then the packet is rewritten. */
@@ -234,18 +255,18 @@ export class Netfilter implements Hooks {
     const { plane } = this
     const { conntrack, ip } = plane
     if (ip[row + Ip.Ct] < 0) return Verdict.Accept
-    if (ip[row + Ip.CtState] !== CtState.Established && !conntrack.natDone(slot, manip)) {
+    if (ip[row + Ip.CtState] === CtState.New && conntrack.natFresh(slot, manip)) {
       const program = ip[row + Ip.Family] === 4 ? this.v4 : this.v6
       if (has(program, TableId.Nat, plane.hook)) {
         const verdict = this.table(TableId.Nat, slot, nowMs)
         if (verdict !== Verdict.Accept) return verdict
       }
-      if (!conntrack.natDone(slot, manip)) {
+      if (conntrack.natFresh(slot, manip)) {
         const result = conntrack.natSetup(slot, manip, null, nowMs)
         if (result !== PASS) return this.refuse(result)
       }
     }
-    const result = conntrack.natApply(slot, plane.hook, nowMs)
+    const result = conntrack.natApply(slot, manip)
     return result === PASS ? Verdict.Accept : this.refuse(result)
   }
 
@@ -254,10 +275,16 @@ export class Netfilter implements Hooks {
     return Verdict.Drop
   }
 
-  private drop(hook: Hook, slot: number, row: number): Verdict {
-    const { conntrack, host, ip, reason } = this.plane
+  private drop(hook: Hook, slot: number, row: number, nowMs: number): Verdict {
+    const { conntrack, host, ip, reason, refused, reply } = this.plane
+    const iface = hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf]
+    if (refused !== 0) {
+      this.attached = ip[row + Ip.Ct]
+      host.reject(slot, reply, nowMs)
+      this.attached = -1
+    }
     if (this.wantsWhole) conntrack.drop(slot)
-    host.lose(hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf], slot, reason)
+    host.lose(iface, slot, reason)
     return Verdict.Drop
   }
 

@@ -8,7 +8,7 @@
  */
 import { Lpm } from '../table/lpm.ts'
 import { LpmWriter } from '../table/lpm-writer.ts'
-import { Route, type RouteKind, type RouteMemory, TABLE_LOCAL, TABLE_MAIN } from './routes.ts'
+import { Route, type RouteKind, type RouteMemory, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN } from './routes.ts'
 
 export interface Prefix {
   family: 4 | 6
@@ -60,6 +60,7 @@ export class RouteWriter {
     this.memory = { routes, tables: [] }
     this.ensure(TABLE_LOCAL)
     this.ensure(TABLE_MAIN)
+    this.ensure(TABLE_DEFAULT)
   }
 
   /** Makes a table if it is missing. True when it was: the worker must be told. */

@@ -13,16 +13,16 @@
 import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
-import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
+import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
 import { Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import * as tcpOption from '../wire/tcp-option.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
 import { Local } from './local.ts'
+import { clampMss } from './mss.ts'
 import { PARSED, parse } from './parse.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
@@ -33,11 +33,15 @@ export interface Resolver {
   output(slot: number, iface: number, nowMs: number): void
   arp(slot: number, iface: number, nowMs: number): void
   nd(slot: number, iface: number, nowMs: number): void
+  /** Forgets the neighbours of an interface; those set by the operator only if asked. */
+  flush(iface: number, alsoPermanent: boolean): void
   tick(nowMs: number): void
 }
 
 /** Fragments, in and out (fragment.ts, reassembly.ts). */
 export interface Fragments {
+  /** Forgets what came in by an interface. */
+  flush(iface: number): void
   /** Takes a fragment; the slot of the whole packet when it was the last that lacked, else -1. */
   gather(slot: number, nowMs: number): number
   /** Cuts a packet to `mtu` bytes; every piece goes to `egress`. */
@@ -131,7 +135,8 @@ export class Router {
     const row = slot << IP_SHIFT
     if (!hooks.idle(Hook.Prerouting)) {
       const verdict = hooks.run(Hook.Prerouting, slot, nowMs)
-      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+      // Dropped, by name already, or taken.
+      if (verdict !== Verdict.Accept) return
     }
     const inIf = ip[row + Ip.InIf]
     const port = this.interfaces.port[inIf]
@@ -173,7 +178,8 @@ export class Router {
   private input(slot: number, port: number, nowMs: number): void {
     if (!this.hooks.idle(Hook.Input)) {
       const verdict = this.hooks.run(Hook.Input, slot, nowMs)
-      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+      // Dropped, by name already, or taken.
+      if (verdict !== Verdict.Accept) return
     }
     this.local.deliver(slot, port, nowMs)
   }
@@ -192,16 +198,19 @@ export class Router {
     const mtu = interfaces.mtu[out]
     const size = segmentSize(host.pool, ip, slot)
     const mayCut = ip[row + Ip.Family] === 4 && (ip[row + Ip.Frag] & Frag.DontFragment) === 0
-    if (size > mtu && !mayCut && (ip[row + Ip.Frag] & Frag.Reassembled) === 0) {
+    // What came in pieces leaves in pieces as big as they were.
+    const whole = (ip[row + Ip.Frag] & Frag.Reassembled) === 0
+    if (!mayCut && (whole ? size : ip[row + Ip.Scratch]) > mtu) {
       this.errors.send(slot, Icmp4Code.FragmentationNeeded, Icmp6Code.TooBig, mtu, nowMs)
       return host.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
     }
     this.decrement(slot, row)
     if (!hooks.idle(Hook.Forward)) {
       const verdict = hooks.run(Hook.Forward, slot, nowMs)
-      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+      // Dropped, by name already, or taken.
+      if (verdict !== Verdict.Accept) return
     }
-    if ((interfaces.flags[out] & IfFlag.ClampMss) !== 0) this.clampMss(slot, row, mtu)
+    if ((interfaces.flags[out] & IfFlag.ClampMss) !== 0) clampMss(host.pool, ip, slot, mtu)
     this.egress(slot, nowMs)
   }
 
@@ -233,7 +242,8 @@ export class Router {
     const row = slot << IP_SHIFT
     if (!hooks.idle(Hook.Output)) {
       const verdict = hooks.run(Hook.Output, slot, nowMs)
-      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+      // Dropped, by name already, or taken.
+      if (verdict !== Verdict.Accept) return
     }
     const dst = ip[row + Ip.Dst0]
     const linkLocal = ip[row + Ip.Family] === 6 && (dst >>> 22 === 0x3fa || dst >>> 24 === 0xff)
@@ -256,7 +266,8 @@ export class Router {
     const row = slot << IP_SHIFT
     if (!hooks.idle(Hook.Postrouting)) {
       const verdict = hooks.run(Hook.Postrouting, slot, nowMs)
-      if (verdict !== Verdict.Accept) return this.end(slot, verdict)
+      // Dropped, by name already, or taken.
+      if (verdict !== Verdict.Accept) return
     }
     const out = ip[row + Ip.OutIf]
     const mtu = interfaces.mtu[out]
@@ -267,22 +278,13 @@ export class Router {
     this.resolver.output(slot, out, nowMs)
   }
 
-  /** Lowers the MSS of a SYN to what the way out carries (RFC 6691); never raises it. */
-  private clampMss(slot: number, row: number, mtu: number): void {
-    const { ip, pool } = this.host
-    if (ip[row + Ip.Proto] !== ipv4.Protocol.Tcp || (ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return
-    const head = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head]
-    const at = head + ip[row + Ip.L4]
-    if (at + 20 > head + ip[row + Ip.L3] + ip[row + Ip.Length] || (pool.view.getUint8(at + 13) & 2) === 0)
-      return
-    const partial = (pool.meta[(slot << META_SHIFT) + Meta.Flags] & Flag.CsumPartial) !== 0
-    tcpOption.clampMss(pool.view, at, mtu - (ip[row + Ip.Family] === 4 ? 40 : 60), partial)
+  /** A port of ours is down, or goes. */
+  forget(port: number, alsoStatic: boolean): void {
+    const iface = this.interfaces.ofPort[port]
+    if (iface < 0) return
+    this.resolver.flush(iface, alsoStatic)
+    this.fragments.flush(iface)
   }
-
-  /** A hook dropped it, by name already, or took it. */
-  private end(_slot: number, _verdict: Verdict): void {}
-
-  forget(): void {}
 
   tick(nowMs: number): void {
     this.resolver.tick(nowMs)

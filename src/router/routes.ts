@@ -72,10 +72,12 @@ export interface Policy {
 
 export const TABLE_LOCAL = 255
 export const TABLE_MAIN = 254
+export const TABLE_DEFAULT = 253
 
 export const DEFAULT_POLICIES: Policy[] = [
   { priority: 0, table: TABLE_LOCAL, family: null, from: null, to: null, inIf: null, mark: null },
   { priority: 32766, table: TABLE_MAIN, family: null, from: null, to: null, inIf: null, mark: null },
+  { priority: 32767, table: TABLE_DEFAULT, family: null, from: null, to: null, inIf: null, mark: null },
 ]
 
 export class Routes {

@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { inSubnet, ipBits, isLinkLocal, readCidr, readIp, readMac } from '../../src/config/address.ts'
+import {
+  inSubnet,
+  ipBits,
+  isLinkLocal,
+  readCidr,
+  readIp,
+  readMac,
+  readNetwork,
+  reservedIn,
+} from '../../src/config/address.ts'
 import { nearest } from '../../src/config/error.ts'
 
 describe('addresses', () => {
@@ -69,4 +78,48 @@ it('a misspelt word is near the right one', () => {
     'tap',
     undefined,
   ])
+})
+
+describe('networks', () => {
+  const told = (text: string) => {
+    try {
+      return readNetwork(text).text
+    } catch (wrong) {
+      return (wrong as { hint?: string }).hint
+    }
+  }
+
+  it('are written with their first address, one host without a prefix', () => {
+    expect(
+      ['0.0.0.0/0', '::/0', '10.0.0.0/8', 'FD00::0/8', '10.1.2.3', '::1', '224.0.0.0/4'].map(told),
+    ).toEqual(['0.0.0.0/0', '::/0', '10.0.0.0/8', 'fd00::/8', '10.1.2.3/32', '::1/128', '224.0.0.0/4'])
+    expect(['10.1.2.3/8', 'fd00:1::5/32', '10.0.0.0/33', '10.0.0/8', 'x'].map(told)).toEqual([
+      'that is a host; its network is 10.0.0.0/8',
+      'that is a host; its network is fd00:1::/32',
+      'an IPv4 prefix is from 0 to 32',
+      'an IPv4 address has four parts',
+      undefined,
+    ])
+  })
+
+  it('the hint for a host can be taken', () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }), fc.nat(128), (bits, prefix) => {
+        const hex = bits.toString(16).padStart(32, '0')
+        const text = `${hex.match(/.{4}/g)!.join(':')}/${prefix}`
+        const network = told(text)!.replace('that is a host; its network is ', '')
+        expect(told(network)).toBe(network)
+        expect(inSubnet(readNetwork(network).address, { ...readNetwork(network), bits })).toBe(true)
+      }),
+    )
+  })
+
+  it('have reserved addresses, unless they are of one or two', () => {
+    const of = (address: string, network: string) => reservedIn(address, readNetwork(network))
+    expect(of('10.0.0.0', '10.0.0.0/24')).toBe("the network's own address")
+    expect(of('10.0.0.255', '10.0.0.0/24')).toBe("the network's broadcast address")
+    expect(of('10.0.0.1', '10.0.0.0/31')).toBeUndefined()
+    expect(of('fd00::', 'fd00::/64')).toContain('anycast')
+    expect(of('fd00::ffff:ffff:ffff:ffff', 'fd00::/64')).toBeUndefined()
+  })
 })

@@ -31,7 +31,8 @@ test('it comes by every reason that a switch has to drop a packet', () => {
     'no-ethernet',
     'port-removed',
   ]
-  expect(DROPS.map(([name]) => name).filter((name) => !reasons.has(name) && !others.includes(name))).toEqual(
-    [],
-  )
+  // Behind 'locked' come the reasons of routers.
+  const all = DROPS.map(([name]) => name)
+  const switches = all.slice(0, all.indexOf('locked') + 1)
+  expect(switches.filter((name) => !reasons.has(name) && !others.includes(name))).toEqual([])
 })

@@ -132,6 +132,14 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
     expect(between[0]).toBe('02:00:00:00:00:99\t0x88a8\t100\t77')
   },
 
+  async 'router.yaml'(example) {
+    // Between VLANs, to the servers, by the default route and by the guests' own.
+    for (const address of ['10.90.20.2', '10.90.1.2', 'fd00:90:1::2', '198.51.100.1', '2001:db8:90::1'])
+      expect(await example.ping('ro-staff', address), address).toBe(2)
+    expect(await example.ping('ro-guest', '10.90.1.2')).toBe(2)
+    expect(await example.ping('ro-web', 'fd00:90:20::2')).toBe(2)
+  },
+
   async 'storm.yaml'(example) {
     expect(await example.ping('st-guest', '10.70.0.1')).toBe(2)
     expect(await example.ping('st-camera', '10.70.0.1')).toBe(2)

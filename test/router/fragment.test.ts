@@ -167,6 +167,23 @@ describe('IPv4', () => {
     expect(internetChecksum(bytes(a4('10.1.0.9'), a4('10.0.0.2'), u32(17), u32(whole.length), whole))).toBe(0)
   })
 
+  test('a UDP checksum that comes out as 0 is written as 0xffff', () => {
+    const bench = new Bench()
+    const data = udp(1000, 2000, new Uint8Array(3000))
+    const pseudo = bytes(a4('10.1.0.9'), a4('10.0.0.2'), u32(17), u32(data.length))
+    // With its own checksum as payload, the sum is 0xffff.
+    data.set(u16(internetChecksum(bytes(pseudo, data))), 8)
+    data.set(u16(~internetChecksum(pseudo) & 0xffff), 6)
+    const [first] = cut(bench, four({ payload: data }), 1500, (slot) => {
+      const m = slot << META_SHIFT
+      const { meta } = bench.host.pool
+      meta[m + Meta.Flags] |= Flag.CsumPartial
+      meta[m + Meta.CsumStart] = 34
+      meta[m + Meta.CsumOffset] = 6
+    })
+    expect([...first.subarray(26, 28)]).toEqual([255, 255])
+  })
+
   test('a checksum outside of the packet: malformed', () => {
     const bench = new Bench()
     cut(bench, four({ payload: pattern(3000) }), 1500, (slot) => {

@@ -212,6 +212,17 @@ export class Conntrack {
     return PASS
   }
 
+  /** CONNMARK: the mark of the packet's flow; 0 when it has none. */
+  mark(slot: number): number {
+    const node = this.ip[(slot << IP_SHIFT) + Ip.Ct]
+    return node < 2 ? 0 : this.table.words[((node >> 1) << ENT_SHIFT) + Ent.Mark]
+  }
+
+  setMark(slot: number, mark: number): void {
+    const node = this.ip[(slot << IP_SHIFT) + Ip.Ct]
+    if (node >= 2) this.table.words[((node >> 1) << ENT_SHIFT) + Ent.Mark] = mark
+  }
+
   /** Makes the packet's entry findable. PASS, or the Drop when another has come before. */
   confirm(slot: number, nowMs: number): number {
     return this.entries.confirm(slot, nowMs)

@@ -6,8 +6,9 @@
  *     place   | address word 0 | address word 1 | zone << 16 | entries (up to 2^31) |     entries 0 = free
  *                                                  V6
  *
- * Open addressing as in table.ts. It holds an eighth as many sources as the conntrack table has entries,
- * and does not count those that come when it is full: they are too many to have much each.
+ * Open addressing as in table.ts. It has a place for every eighth entry of the conntrack table. When it is
+ * full, a source with one entry is forgotten for a new one (Misra and Gries' way to find who has most), so
+ * the counts are exact as long as the sources fit, and never too high.
  */
 import { type ConntrackMemory, Header } from './layout.ts'
 
@@ -17,6 +18,9 @@ const enum Place {
   Key = 2,
   Entries = 3,
 }
+
+/** Places looked at to find a source to forget. */
+const REACH = 64
 
 export class Sources {
   private readonly words: Int32Array
@@ -69,8 +73,12 @@ export class Sources {
       words[(i << 2) + Place.Entries]++
       return true
     }
-    if (this.header[Header.Sources] >= this.most) return false
-    const at = ~i << 2
+    let free = ~i
+    if (this.header[Header.Sources] >= this.most) {
+      if (!this.forget(free)) return false
+      free = ~this.find(a, b, key)
+    }
+    const at = free << 2
     words[at] = a
     words[at + Place.Addr1] = b
     words[at + Place.Key] = key
@@ -79,11 +87,28 @@ export class Sources {
     return true
   }
 
+  /** Makes room around a place: of a source with one entry, which loses little by not being counted. */
+  private forget(near: number): boolean {
+    const { mask, words } = this
+    for (let step = 0; step < REACH; step++) {
+      const i = (near + step) & mask
+      if (words[(i << 2) + Place.Entries] !== 1) continue
+      words[(i << 2) + Place.Entries] = 0
+      this.close(i)
+      return true
+    }
+    return false
+  }
+
   /** One less, of a source that `add` counted. */
   remove(a: number, b: number, key: number): void {
+    const i = this.find(a, b, key)
+    if (i >= 0 && --this.words[(i << 2) + Place.Entries] === 0) this.close(i)
+  }
+
+  /** Shifts back what lies behind a place that became free. */
+  private close(hole: number): void {
     const { mask, words } = this
-    let hole = this.find(a, b, key)
-    if (hole < 0 || --words[(hole << 2) + Place.Entries] > 0) return
     this.header[Header.Sources]--
     for (let i = (hole + 1) & mask; words[(i << 2) + Place.Entries] !== 0; i = (i + 1) & mask) {
       const from = i << 2

@@ -71,18 +71,13 @@ export function inWindow(
       if ((flags & tcp.TcpFlag.Ack) === 0) return Window.Good
     } else pickUp(w, e, dir, end, sack, rawWindow)
   } else if (
-    ((state === TcpState.SynSent && dir === Dir.Original) ||
-      (state === TcpState.SynRecv && dir === Dir.Reply)) &&
-    after(end, w[s + Sent.End])
+    (flags & tcp.TcpFlag.Syn) !== 0 &&
+    after(end, w[s + Sent.End]) &&
+    (state === TcpState.SynSent || state === TcpState.SynRecv)
   ) {
-    // It begins anew, with higher numbers (RFC 793 3.3).
-    w[s + Sent.End] = end
-    w[s + Sent.MaxEnd] = end
-    w[s + Sent.MaxWin] = rawWindow || 1
-    w[e + Ent.Tcp] = withOptions(w[e + Ent.Tcp], dir, view, at)
-  } else if ((flags & tcp.TcpFlag.Syn) !== 0 && dir === Dir.Reply && state === TcpState.SynSent) {
+    // It begins anew, with higher numbers (RFC 793 3.3), or answers again with others.
     start(w, e, dir, view, at, end, rawWindow)
-    if ((flags & tcp.TcpFlag.Ack) === 0) return Window.Good
+    if (dir === Dir.Reply && (flags & tcp.TcpFlag.Ack) === 0) return Window.Good
   }
 
   // Without an ACK, or a RST with an empty one: taken as right. RSTs that answer a SYN have no number.

@@ -20,7 +20,14 @@ import type { Report } from './report.ts'
 
 export const CONTINUE = -1
 
-export function act(plane: Plane, program: Program, report: Report, body: number, slot: number, nowMs: number): number {
+export function act(
+  plane: Plane,
+  program: Program,
+  report: Report,
+  body: number,
+  slot: number,
+  nowMs: number,
+): number {
   const w = program.words
   const row = slot << IP_SHIFT
   const { conntrack, ip } = plane
@@ -48,14 +55,24 @@ export function act(plane: Plane, program: Program, report: Report, body: number
 }
 
 /** What must be done for every packet anew. */
-function actOnce(plane: Plane, program: Program, report: Report, body: number, slot: number, row: number, nowMs: number): number {
+function actOnce(
+  plane: Plane,
+  program: Program,
+  report: Report,
+  body: number,
+  slot: number,
+  row: number,
+  nowMs: number,
+): number {
   const w = program.words
   const { conntrack, host, ip } = plane
   const arg = w[body + Body.Arg]
   const arg2 = w[body + Body.Arg2]
   switch (w[body + Body.Target]) {
     case Target.Reject:
-      host.reject(slot, arg, nowMs)
+      // Answered when the walk is over: the answer goes through OUTPUT.
+      plane.refused = 1
+      plane.reply = arg
       return Verdict.Drop
     case Target.Log:
       report.log(plane, slot, w[body + Body.Counter], nowMs)

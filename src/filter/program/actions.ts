@@ -1,6 +1,6 @@
 /** Targets into the words of a body: what to do, with what. act.ts does it. */
 import type { RuleSet, Target as TargetModel } from '../model.ts'
-import { netmapOf, rangeOf, type NatRange } from '../nat/range.ts'
+import { type NatRange, netmapOf, rangeOf } from '../nat/range.ts'
 import type { CompileContext } from './context.ts'
 import type { Draft } from './draft.ts'
 import { Target } from './layout.ts'
@@ -21,10 +21,7 @@ const NAT = {
 const action = (target: Target, arg = 0, arg2 = 0): Action => ({ target, arg: arg | 0, arg2: arg2 | 0 })
 
 /** What a rule does. */
-export function actionOf(
-  target: TargetModel | null,
-  context: CompileContext,
-): Action {
+export function actionOf(target: TargetModel | null, context: CompileContext): Action {
   const range = (one: NatRange): number => context.memory.ranges.push(one) - 1
   if (target === null) return action(Target.None)
   switch (target.kind) {

@@ -56,7 +56,7 @@ class Compiler {
   private readonly context: CompileContext
   /** By table of the rule set. */
   private readonly chains: ChainDraft[][]
-  private words = new Int32Array(0)
+  private words: Int32Array = new Int32Array(0)
   /** Where the next body goes. */
   private free = 0
 

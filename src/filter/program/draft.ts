@@ -7,7 +7,7 @@
  */
 import { Ip } from '../../packet/ip.ts'
 import type { Condition } from './condition.ts'
-import { Op, Rule, type Target, TESTS } from './layout.ts'
+import { Op, Rule, STATEFUL, type Target, TESTS } from './layout.ts'
 
 export interface Test {
   word: number
@@ -35,7 +35,7 @@ export function sortConditions(conditions: readonly Condition[]): Pick<Draft, 't
   let never = false
   for (const one of conditions) {
     if (one.kind === 'op') {
-      effects ||= one.op >= Op.Stateful
+      effects ||= one.op >= STATEFUL
       ops.push(one)
     } else if (effects) ops.push({ kind: 'op', op: Op.Word, operands: [one.word, one.value, one.mask, 0] })
     else {

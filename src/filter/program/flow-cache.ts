@@ -59,19 +59,25 @@ export class FlowCache {
   }
 
   private place(plane: Plane, node: number): number {
-    const h = Math.imul(node ^ (plane.hook << 28), 0x9e3779b1)
-    return ((h ^ (h >>> 15)) & this.mask) << LINE_SHIFT
+    const h = Math.imul((node << 3) | plane.hook, 0x9e3779b1)
+    return ((h ^ (h >>> 17)) & this.mask) << LINE_SHIFT
   }
 
   private kind(plane: Plane, program: Program, slot: number, row: number): number {
     const { ip } = plane
-    const flags = ip[row + Ip.Proto] === TCP && program.tcpFlags !== 0 ? flagsOf(plane, slot, row) & program.tcpFlags : 0
+    const flags =
+      ip[row + Ip.Proto] === TCP && program.tcpFlags !== 0 ? flagsOf(plane, slot, row) & program.tcpFlags : 0
     return plane.hook | (ip[row + Ip.Family] << 3) | ((ip[row + Ip.PktType] & 3) << 7) | (flags << 9)
   }
 
   /** True when packets like this one may be noted at all. */
   covers(plane: Plane, row: number): boolean {
-    return this.enabled && plane.ip[row + Ip.CtState] === CtState.Established && plane.ip[row + Ip.Ct] >= 0 && plane.short === 0
+    return (
+      this.enabled &&
+      plane.ip[row + Ip.CtState] === CtState.Established &&
+      plane.ip[row + Ip.Ct] >= 0 &&
+      plane.short === 0
+    )
   }
 
   /** The line of this packet, or -1. */
@@ -116,7 +122,16 @@ export class FlowCache {
   }
 
   /** Notes what the walk did. @param mark and ctMark: as they were before it */
-  note(plane: Plane, program: Program, walk: Walk, slot: number, row: number, mark: number, ctMark: number, verdict: number): void {
+  note(
+    plane: Plane,
+    program: Program,
+    walk: Walk,
+    slot: number,
+    row: number,
+    mark: number,
+    ctMark: number,
+    verdict: number,
+  ): void {
     if (plane.variable !== 0 || walk.length > MAX_PATH) return
     const { lines } = this
     const { ip } = plane

@@ -2,8 +2,9 @@
  * What the filter asks of others: connections (conntrack/ and nat/, joined in tracker.ts) and the router
  * around it. Both are handed in. Functions that return a number return PASS, or the Drop the packet ends for.
  */
-import type { Hook } from '../../packet/hooks.ts'
+
 import type { Drop } from '../../packet/drop.ts'
+import type { Hook } from '../../packet/hooks.ts'
 import type { Manip, NatRange } from '../nat/range.ts'
 
 export const PASS = -1
@@ -26,10 +27,10 @@ export interface ConntrackLike {
   readonly natAddress: Int32Array
   /** Chooses the translation of this side. `range` null: none, but for what keeps the tuple unique. */
   natSetup(slot: number, manip: Manip, range: NatRange | null, nowMs: number): number
-  /** True when this side of the translation is chosen. */
-  natDone(slot: number, manip: Manip): boolean
-  /** Rewrites the packet as its connection says, at a hook of nat. */
-  natApply(slot: number, hook: Hook, nowMs: number): number
+  /** The packet begins a connection for which this side of the translation is not chosen yet. */
+  natFresh(slot: number, manip: Manip): boolean
+  /** Rewrites this side of the packet as its connection says. */
+  natApply(slot: number, manip: Manip): number
   /** The kernel's IPS_ bits. */
   status(entry: number): number
   mark(entry: number): number

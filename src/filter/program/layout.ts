@@ -158,8 +158,7 @@ export const enum Op {
   Connmark = 16,
   Never = 17,
   SetConstant = 18,
-  /** From here on the answer may differ between packets of one flow in one state. */
-  Variable = 32,
+  // From VARIABLE on.
   CtStatus = 32,
   CtExpire = 33,
   Length = 34,
@@ -170,8 +169,7 @@ export const enum Op {
   Mac = 39,
   Addrtype = 40,
   Rpfilter = 41,
-  /** From here on asking leaves a trace: the order of a rule's conditions matters. */
-  Stateful = 48,
+  // From STATEFUL on.
   Limit = 48,
   Hashlimit = 49,
   Connlimit = 50,
@@ -180,6 +178,11 @@ export const enum Op {
   Random = 53,
   Nth = 54,
 }
+
+/** From here on the answer may differ between packets of one flow in one state. */
+export const VARIABLE = 32
+/** From here on asking leaves a trace: the order of a rule's conditions matters. */
+export const STATEFUL = 48
 
 /** What an op says. */
 export const enum Answer {

@@ -7,7 +7,7 @@
 import { CtState, IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { CounterTest } from './compare.ts'
 import { Tuple } from './host.ts'
-import { Answer, Op, Scan } from './layout.ts'
+import { Answer, Op, Scan, STATEFUL, VARIABLE } from './layout.ts'
 import { matchStateful } from './match-stateful.ts'
 import { matchVariable } from './match-variable.ts'
 import { flagsOf, type Plane } from './plane.ts'
@@ -26,7 +26,7 @@ export function matchOps(plane: Plane, program: Program, at: number, slot: numbe
     const op = w[at]
     if (op === Op.End) return Answer.Yes
     let answer: Answer
-    if (op < Op.Variable) {
+    if (op < VARIABLE) {
       if (op === Op.CtGate) {
         if (plane.ip[row + Ip.Ct] < 0) {
           if (w[at + 2] === 0) return Answer.No
@@ -37,7 +37,7 @@ export function matchOps(plane: Plane, program: Program, at: number, slot: numbe
     } else {
       plane.variable = 1
       answer =
-        op < Op.Stateful
+        op < STATEFUL
           ? matchVariable(plane, w, op, at, slot, row, nowMs)
           : matchStateful(plane, program, op, at, slot, row, nowMs)
     }

@@ -49,7 +49,15 @@ export function setMss(plane: Plane, slot: number, row: number, mss: number): bo
 }
 
 /** Puts the option in front of the others: they move by whole words, so their sum stays. */
-function insert(plane: Plane, row: number, head: number, at: number, header: number, mss: number, partial: boolean): void {
+function insert(
+  plane: Plane,
+  row: number,
+  head: number,
+  at: number,
+  header: number,
+  mss: number,
+  partial: boolean,
+): void {
   const { ip, pool, view } = plane
   const mode = partial ? SumMode.Partial : SumMode.Full
   pool.bytes.copyWithin(at + tcp.SIZE + OPTION, at + tcp.SIZE, at + header)

@@ -26,6 +26,9 @@ export class Plane {
   variable = 0
   /** The step of the hook in hand (netfilter.ts): where a queued packet goes on. */
   step = 0
+  /** 1: the packet in hand is refused, with this reply (FilterHost.reject). */
+  refused = 0
+  reply = 0
   /** What a dropped packet ends for. */
   reason: Drop = Drop.Filter
 
@@ -51,6 +54,7 @@ export class Plane {
       protocol | (inIf << Scan.InShift) | (outIf << Scan.OutShift) | (later ? Scan.Later : 0)
     this.hook = hook
     this.variable = 0
+    this.refused = 0
     this.reason = Drop.Filter
     this.l4Length = later ? -1 : ip[row + Ip.L3] + ip[row + Ip.Length] - ip[row + Ip.L4]
     this.short = !later && this.l4Length < 20 ? cutShort(protocol, this.l4Length) : 0

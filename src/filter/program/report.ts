@@ -80,7 +80,8 @@ export class Report {
 
   log(plane: Plane, slot: number, rule: number, nowMs: number): void {
     if (this.filledMs !== nowMs) {
-      const grown = this.filledMs < 0 ? this.linesPerS : this.credit + ((nowMs - this.filledMs) * this.linesPerS) / 1000
+      const grown =
+        this.filledMs < 0 ? this.linesPerS : this.credit + ((nowMs - this.filledMs) * this.linesPerS) / 1000
       this.credit = grown < this.linesPerS ? grown : this.linesPerS
       this.filledMs = nowMs
     }
@@ -101,7 +102,10 @@ export class Report {
     const { ip } = plane
     const ring = this.nflogRing
     const direction = plane.hook | (ip[(slot << IP_SHIFT) + Ip.Family] << 8)
-    if (ring === null || !putRecord(ring, this.plane, plane.pool, this.poolWords, rule, direction, slot, 0, size))
+    if (
+      ring === null ||
+      !putRecord(ring, this.plane, plane.pool, this.poolWords, rule, direction, slot, 0, size)
+    )
       this.lost++
   }
 
