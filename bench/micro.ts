@@ -19,6 +19,7 @@ import { Pool } from '../src/packet/pool.ts'
 import { Fdb } from '../src/switch/fdb.ts'
 import type { PortVlan } from '../src/switch/vlan.ts'
 import { HashTable } from '../src/table/hash.ts'
+import { lpm } from './micro-lpm.ts'
 import { BROADCAST, STATION_HI, station, TrafficPort } from './traffic.ts'
 
 const quick = process.argv.includes('--quick')
@@ -183,6 +184,7 @@ class Plane {
 
   constructor(vlans: PortVlan[], limit = 4096) {
     const fdb = HashTable.memory(limit, SEED)
+    native.hugePages(new Uint8Array(fdb))
     const settings = { agingS: 300, limit, reservedOpen: 0 }
     this.engine.apply({ op: 'switch-add', id: 0, name: 'lan', fdb, settings })
     vlans.forEach((vlan, index) => {
@@ -314,7 +316,8 @@ function million(): Record<string, number> {
 headers()
 checksums()
 hashTables()
+const routes = lpm(measure)
 fdbs()
 pipelines()
 const ratios = million()
-process.stdout.write(`${JSON.stringify({ rows, million: ratios, witness: witness | 0 })}\n`)
+process.stdout.write(`${JSON.stringify({ rows, million: ratios, lpm: routes, witness: witness | 0 })}\n`)

@@ -114,6 +114,8 @@ export interface Native {
   ): Buffer[] | null
   /** Merges runs of neighbours (Linux's GRO rules). `udp`: merge datagrams too. */
   coalesce(frames: Buffer[], flags?: number, udp?: boolean): Coalesced[]
+  /** Asks for huge pages behind a table of many megabytes; without effect where there are none. */
+  hugePages(bytes: Uint8Array): void
   layout(): Record<string, number>
 }
 

@@ -11,12 +11,16 @@ import { netnsPath } from '../config/netns.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
+import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { addNamespace, deleteNamespace, namespaceExists } from './iproute.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
 import { RouterInventory } from './router-inventory.ts'
+
+/** Bytes of table from which huge pages pay: below, it is in the cache anyway, and they cost memory. */
+const HUGE_FROM = 8 << 20
 
 export class Inventory {
   readonly memory: PlaneMemory
@@ -137,6 +141,7 @@ export class Inventory {
     const id = this.freeStage()
     const seed = (Math.random() * 0x100000000) | 0
     const sw: LiveSwitch = { id, name, config, fdb: HashTable.memory(config.limit, seed) }
+    if (sw.fdb.byteLength >= HUGE_FROM) native.hugePages(new Uint8Array(sw.fdb))
     await this.link.send(switchCommand(sw))
     this.switches.set(name, sw)
   }

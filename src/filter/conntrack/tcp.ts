@@ -141,7 +141,7 @@ export function segment(
         if (state === TcpState.Invalid) return TcpResult.Invalid
         if (state === TcpState.Close) break
       }
-      skip = answersIgnored(w, e, view, at)
+      skip = answersIgnored(w, e, dir, old, view, at)
       break
   }
   if (!skip) {
@@ -280,9 +280,20 @@ function reset(
 }
 
 /** The RST answers a SYN or ACK that was let through unchecked. */
-function answersIgnored(w: Int32Array, e: number, view: DataView, at: number): boolean {
+function answersIgnored(
+  w: Int32Array,
+  e: number,
+  dir: number,
+  old: number,
+  view: DataView,
+  at: number,
+): boolean {
   const status = w[e + Ent.Status]
   const last = lastKind(w[e + Ent.Tcp])
+  if (lastDir(w[e + Ent.Tcp]) === dir) return false
+  // A client uses a port again; its SYN was challenged, and this is how it answers (RFC 5961 4.2).
+  if (old === TcpState.SynSent && last === Segment.Ack && tcp.seq(view, at) === w[e + Ent.LastAck])
+    return true
   const syn = (status & Status.SeenReply) !== 0 && last === Segment.Syn
   const ack = (status & Status.Assured) === 0 && last === Segment.Ack
   return (syn || ack) && tcp.ack(view, at) === w[e + Ent.LastEnd]
