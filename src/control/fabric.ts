@@ -257,6 +257,13 @@ export class Fabric extends EventEmitter<FabricEvents> {
   neighbors(router?: string): NeighborRow[] {
     return viewRouter.neighbors(this, router)
   }
+  /** Lines as iptables-save -c prints them, of every router and family. */
+  rules(router?: string): string[] {
+    return viewRouter.rules(this, router)
+  }
+  conntrack(router?: string): ConnectionRow[] {
+    return viewRouter.conntrack(this, router)
+  }
   status(): StatusReport {
     return view.status(this, this.link.running)
   }

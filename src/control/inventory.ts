@@ -104,8 +104,11 @@ export class Inventory {
         await this.routing.setRoutes(change.router, change.routes, change.policies)
         return `router ${change.router}: routes changed`
       case 'set-rules':
-        if (change.nat.length + change.rules.length > 0)
-          throw new Error(`router ${change.router}: nat and rules are not in this version yet`)
+        await this.routing.setRules(change.router, {
+          nat: change.nat,
+          rules: change.rules,
+          profile: change.profile,
+        })
         return `router ${change.router}: rules changed`
       case 'add-port':
         await this.addPort(change.switch, change.port, change.config)

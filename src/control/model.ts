@@ -2,6 +2,8 @@
  * What `show` shows: the stable JSON documents of the control API and of the library. A field is
  * added, never renamed or removed.
  */
+import type { ConntrackRow } from '../filter/conntrack/row.ts'
+
 export interface PortStatus {
   name: string
   switch: string
@@ -123,3 +125,6 @@ export interface NeighborRow {
   usedS: number
   confirmedS: number
 }
+
+/** A tracked connection: filter/conntrack/row.ts says what each field is. */
+export type ConnectionRow = ConntrackRow & { router: string }

@@ -5,9 +5,14 @@
  *     interface on a device    a port that belongs to the router's stage
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
+
+import { inSubnet, readCidr } from '../config/address.ts'
 import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
-import type { Command } from '../engine/command.ts'
+import type { Command, FilterMemory } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
+import { conntrackMemory } from '../filter/conntrack/layout.ts'
+import { Mappings } from '../filter/nat/mappings.ts'
+import { ringMemory } from '../packet/ring.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
@@ -22,9 +27,14 @@ import {
 } from './addressing.ts'
 import { formatMac, parseMac } from './devices.ts'
 import type { Inventory } from './inventory.ts'
+import { buildRules, type FilterConfig, type LiveRules, loadOf, NO_RULES, type Subnet } from './rules.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
+/** Connections; memory is touched as they come. */
+const CONNECTIONS = 262144
+/** Of LOG and NFLOG records that nobody has read yet, each. */
+const LOG_BYTES = 1 << 18
 
 export interface LiveInterface {
   index: number
@@ -45,6 +55,8 @@ export interface LiveRouter {
   policies: PolicyConfig[]
   writer: RouteWriter
   neighbours: SharedArrayBuffer
+  filter: FilterMemory
+  rules: LiveRules
   seed: number
 }
 
@@ -70,6 +82,8 @@ export class RouterInventory {
       policies: [],
       writer: new RouteWriter(),
       neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
+      filter: filterMemory(seed),
+      rules: NO_RULES,
       seed,
     }
     await this.link.send(addCommand(router))
@@ -97,6 +111,7 @@ export class RouterInventory {
     try {
       await this.sendInterface(router, name)
       this.refreshRoutes(router)
+      await this.refreshRules(router)
     } catch (error) {
       await this.removeInterface(routerName, name)
       throw error
@@ -171,6 +186,21 @@ export class RouterInventory {
     })
   }
 
+  /** Puts rules in force; the first time they also open the router. */
+  async setRules(routerName: string, config: FilterConfig): Promise<void> {
+    const router = this.need(routerName)
+    const subnets = [...router.interfaces.values()].flatMap((i) => i.config.addresses.map(subnetOf))
+    const rules = buildRules(config, router.rules, interfaceNames(router), subnets)
+    const load = loadOf(rules, router.rules)
+    await this.link.send({ op: 'router-rules', id: router.id, load, profile: config.profile })
+    router.rules = rules
+  }
+
+  /** Rules name interfaces, which have another index or are new now. */
+  private async refreshRules(router: LiveRouter): Promise<void> {
+    if (router.rules.v4 || router.rules.v6) await this.setRules(router.name, router.rules.config)
+  }
+
   /** Makes the tables hold what interfaces and configuration say; the worker sees it at once. */
   private refreshRoutes(router: LiveRouter): void {
     const connected = [...router.interfaces.values()].flatMap((i) =>
@@ -206,6 +236,9 @@ export class RouterInventory {
   *interfaceCommands(): Generator<Command> {
     for (const router of this.routers.values()) {
       for (const live of router.interfaces.values()) yield this.interfaceCommand(router, live)
+      const { rules } = router
+      const load = { v4: rules.memory4, v6: rules.memory6, generation: rules.generation }
+      yield { op: 'router-rules', id: router.id, load, profile: rules.config.profile }
     }
   }
 
@@ -215,15 +248,14 @@ export class RouterInventory {
     for (const router of this.routers.values()) {
       const interfaces = Object.fromEntries([...router.interfaces.values()].map((i) => [i.name, i.config]))
       const { routes, policies } = router
-      const rest = base[router.name] ?? { nat: [], rules: [], profile: 'linux' as const }
-      found[router.name] = { ...rest, interfaces, routes, policies }
+      found[router.name] = { ...base[router.name], ...router.rules.config, interfaces, routes, policies }
     }
     return found
   }
 }
 
 function addCommand(router: LiveRouter): Command {
-  const { id, name, home, neighbours, seed } = router
+  const { id, name, home, neighbours, filter, seed } = router
   return {
     op: 'router-add',
     id,
@@ -232,8 +264,28 @@ function addCommand(router: LiveRouter): Command {
     routes: router.writer.memory,
     policies: policyList(router),
     neighbours,
+    filter,
+    closed: true,
     seed,
   }
+}
+
+function filterMemory(seed: number): FilterMemory {
+  const conntrack = conntrackMemory(CONNECTIONS)
+  const mappings = Mappings.memory(CONNECTIONS, seed, true)
+  return { conntrack, mappings, report: { log: ringMemory(LOG_BYTES), nflog: ringMemory(LOG_BYTES) } }
+}
+
+/** By index; '' where there is none. */
+function interfaceNames(router: LiveRouter): string[] {
+  const names: string[] = []
+  for (const { index, name } of router.interfaces.values()) names[index] = name
+  return Array.from(names, (name) => name ?? '')
+}
+
+function subnetOf(text: string): Subnet {
+  const cidr = readCidr(text)
+  return { cidr: text, contains: (address) => inSubnet(address, cidr) }
 }
 
 function policyList(router: LiveRouter): Policy[] {

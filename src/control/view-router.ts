@@ -1,11 +1,14 @@
 /** What the routers' tables say, as the documents of model.ts. Reads shared memory, as view.ts does. */
+import { entries, rowOf } from '../filter/conntrack/row.ts'
+import { printRules } from '../filter/print.ts'
+import { readCounters } from '../filter/program/counters.ts'
 import { listNeighbours } from '../router/neighbour-list.ts'
 import type { RouteEntry } from '../router/route-writer.ts'
 import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
 import { addrText as text4 } from '../wire/ipv4.ts'
 import { addrText as text6 } from '../wire/ipv6.ts'
 import type { Fabric } from './fabric.ts'
-import type { NeighborRow, RouteRow } from './model.ts'
+import type { ConnectionRow, NeighborRow, RouteRow } from './model.ts'
 import type { LiveRouter } from './router-inventory.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
@@ -47,27 +50,56 @@ function routeRow(router: LiveRouter, e: RouteEntry): RouteRow {
 
 /** Routes of all tables; of one router when named. */
 export function routes(fabric: Fabric, router?: string): RouteRow[] {
-  return [...fabric.inventory.routing.routers.values()]
-    .filter((r) => router === undefined || r.name === router)
-    .flatMap((r) => [...r.writer.entries()].map((e) => routeRow(r, e)))
+  return routersOf(fabric, router).flatMap((r) => [...r.writer.entries()].map((e) => routeRow(r, e)))
 }
 
 export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
+  const nowMs = monotonicMs()
+  return routersOf(fabric, router).flatMap((r) =>
+    listNeighbours(r.neighbours, nowMs).map((n) => ({
+      router: r.name,
+      interface: nameOf(r, n.interface),
+      address: n.address,
+      mac: n.mac,
+      state: n.state,
+      isRouter: n.router,
+      waiting: n.waiting,
+      usedS: n.usedMs / 1000,
+      confirmedS: n.confirmedMs / 1000,
+    })),
+  )
+}
+
+/** Rules with live counters, a router and family after the other. */
+export function rules(fabric: Fabric, router?: string): string[] {
+  return routersOf(fabric, router).flatMap((r) => {
+    const { memory4, memory6, v4, v6 } = r.rules
+    const families = [
+      [v4, memory4],
+      [v6, memory6],
+    ] as const
+    return families.flatMap(([set, memory]) => {
+      if (!set || !memory) return []
+      readCounters(set, memory)
+      const title = `# router ${r.name}, IPv${set.family}`
+      return [title, ...printRules(set, { counters: true }).trimEnd().split('\n')]
+    })
+  })
+}
+
+export function conntrack(fabric: Fabric, router?: string): ConnectionRow[] {
+  const nowMs = monotonicMs()
+  return routersOf(fabric, router).flatMap((r) =>
+    [...entries(r.filter.conntrack, nowMs)].map((e) => ({ router: r.name, ...rowOf(e, nowMs) })),
+  )
+}
+
+function routersOf(fabric: Fabric, name?: string): LiveRouter[] {
+  return [...fabric.inventory.routing.routers.values()].filter((r) => name === undefined || r.name === name)
+}
+
+/** The worker's clock, in whole milliseconds. */
+function monotonicMs(): number {
   const [seconds, nanos] = process.hrtime()
-  const nowMs = seconds * 1000 + nanos / 1e6
-  return [...fabric.inventory.routing.routers.values()]
-    .filter((r) => router === undefined || r.name === router)
-    .flatMap((r) =>
-      listNeighbours(r.neighbours, nowMs).map((n) => ({
-        router: r.name,
-        interface: nameOf(r, n.interface),
-        address: n.address,
-        mac: n.mac,
-        state: n.state,
-        isRouter: n.router,
-        waiting: n.waiting,
-        usedS: n.usedMs / 1000,
-        confirmedS: n.confirmedMs / 1000,
-      })),
-    )
+  return seconds * 1000 + Math.floor(nanos / 1e6)
 }

@@ -2,6 +2,10 @@
  * What the control thread tells the worker, and what the worker tells back. Plain data: it crosses a
  * MessagePort. The worker applies a command between two batches, never in the middle of one.
  */
+import type { ConntrackMemory } from '../filter/conntrack/layout.ts'
+import type { MappingMemory } from '../filter/nat/mappings.ts'
+import type { RuleLoad } from '../filter/netfilter.ts'
+import type { ReportMemory } from '../filter/program/report.ts'
 import type { ChannelSpec } from '../port/channel.ts'
 import type { DeviceSpec } from '../port/device.ts'
 import type { FaultSpec } from '../port/fault.ts'
@@ -73,6 +77,13 @@ export interface InterfaceSettings {
   addresses: { family: 4 | 6; address: number[]; length: number }[]
 }
 
+/** What a router's filter keeps in shared memory. */
+export interface FilterMemory {
+  conntrack: ConntrackMemory
+  mappings: MappingMemory
+  report: ReportMemory
+}
+
 export type RouterCommand =
   | {
       op: 'router-add'
@@ -83,8 +94,13 @@ export type RouterCommand =
       routes: RouteMemory
       policies: Policy[]
       neighbours: SharedArrayBuffer
+      filter: FilterMemory
+      /** Wait for 'router-rules' before the first packet. */
+      closed: boolean
       seed: number
     }
+  /** Rules in force from the next batch on; null = none of this family. */
+  | { op: 'router-rules'; id: number; load: RuleLoad; profile: 'linux' | 'rfc' }
   /** Tables or policies were added or removed; routes themselves change in shared memory. */
   | { op: 'router-routes'; id: number; routes: RouteMemory; policies: Policy[] }
   | { op: 'interface-set'; id: number; index: number; settings: InterfaceSettings }

@@ -212,6 +212,7 @@ export class Engine implements PortHost {
         break
       case 'router-add':
       case 'router-routes':
+      case 'router-rules':
       case 'interface-set':
       case 'interface-remove':
         applyRouter(this, command)

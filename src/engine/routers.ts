@@ -1,7 +1,15 @@
 /**
  * Routers in the engine: built and changed by commands, from parts that do not know each other.
  */
-import { type Hooks, NO_HOOKS } from '../packet/hooks.ts'
+import { Conntrack } from '../filter/conntrack/conntrack.ts'
+import { adopt } from '../filter/conntrack/select.ts'
+import { Mappings } from '../filter/nat/mappings.ts'
+import { Nat } from '../filter/nat/nat.ts'
+import { Netfilter } from '../filter/netfilter.ts'
+import { Report } from '../filter/program/report.ts'
+import { Tracker } from '../filter/program/tracker.ts'
+import { native } from '../native.ts'
+import { NO_HOOKS } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import { MAX_PORTS } from '../packet/layout.ts'
 import { Arp } from '../router/arp.ts'
@@ -13,8 +21,9 @@ import { Neighbours } from '../router/neighbour.ts'
 import { Reassembler } from '../router/reassembly.ts'
 import { Router } from '../router/router.ts'
 import { Routes } from '../router/routes.ts'
-import type { InterfaceSettings, RouterCommand } from './command.ts'
+import type { FilterMemory, InterfaceSettings, RouterCommand } from './command.ts'
 import type { Engine } from './engine.ts'
+import { RouterFilterHost } from './filter-host.ts'
 import { EngineRouterHost } from './router-host.ts'
 
 export function applyRouter(engine: Engine, command: RouterCommand): void {
@@ -24,6 +33,9 @@ export function applyRouter(engine: Engine, command: RouterCommand): void {
       break
     case 'router-routes':
       needRouter(engine, command.id).routes = new Routes(command.routes, command.policies)
+      break
+    case 'router-rules':
+      setRules(engine, command)
       break
     case 'interface-set':
       setInterface(needRouter(engine, command.id).interfaces, command.index, command.settings)
@@ -43,11 +55,12 @@ function needRouter(engine: Engine, id: number): Router {
 function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'router-add' }>): Router {
   const { memory, pool, ports, batch, pipeline } = engine
   const host = new EngineRouterHost(memory, pool, ports, batch, pipeline.loose, engine.ipRows, command.home)
-  const hooks: Hooks = NO_HOOKS
-  const router = new Router(host, new Routes(command.routes, command.policies), hooks)
+  const router = new Router(host, new Routes(command.routes, command.policies), NO_HOOKS)
+  router.open = !command.closed
   const { interfaces } = router
   const unreachable = (slot: number, nowMs: number): void =>
     router.errors.send(slot, Icmp4Code.HostUnreachable, Icmp6Code.AddressUnreachable, 0, nowMs)
+  filters.set(router, { memory: command.filter, host: new RouterFilterHost(router, host, command.home) })
   const neighbours = new Neighbours(command.neighbours, host, interfaces, unreachable, command.seed)
   const told = (): void => {}
   const arp = new Arp(host, interfaces, neighbours, told, command.seed)
@@ -84,6 +97,33 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
     tick: (nowMs) => reassembler.tick(nowMs),
   }
   return router
+}
+
+interface FilterParts {
+  memory: FilterMemory
+  host: RouterFilterHost
+}
+/** What a router's filter is made of when its first rules come. */
+const filters = new WeakMap<Router, FilterParts>()
+
+function setRules(
+  engine: Engine,
+  { id, load, profile }: Extract<RouterCommand, { op: 'router-rules' }>,
+): void {
+  const router = needRouter(engine, id)
+  const { host, memory } = filters.get(router)!
+  if (!(router.hooks instanceof Netfilter)) {
+    const parts = { pool: engine.pool, ip: engine.ipRows }
+    const conntrack = new Conntrack(parts, memory.conntrack, { profile, checksum: native.checksum })
+    adopt(conntrack.entries)
+    const nat = new Nat(parts, conntrack, new Mappings(memory.mappings, memory.conntrack))
+    const report = new Report(engine.memory, engine.pool, memory.report)
+    const seed = (Math.random() * 0x100000000) | 0
+    router.hooks = new Netfilter({ ...parts, host, conntrack: new Tracker(conntrack, nat), report, seed })
+  }
+  const filter = router.hooks as Netfilter
+  filter.set(load)
+  router.open = true
 }
 
 function setInterface(interfaces: Interfaces, index: number, s: InterfaceSettings): void {

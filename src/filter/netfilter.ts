@@ -288,6 +288,10 @@ export class Netfilter implements Hooks {
     return Verdict.Drop
   }
 
+  gone(slot: number): void {
+    if (this.wantsWhole) this.plane.conntrack.drop(slot)
+  }
+
   tick(nowMs: number): void {
     if (this.wantsWhole) this.plane.conntrack.tick(nowMs)
   }

@@ -35,6 +35,8 @@ export interface Hooks {
    * bytes alike). A Drop was counted by name already.
    */
   run(hook: Hook, slot: number, nowMs: number): Verdict
+  /** The router itself drops a packet that PREROUTING or OUTPUT had let pass. */
+  gone(slot: number): void
   /** True when `run` of this hook can never do anything: the router skips the call. */
   idle(hook: Hook): boolean
   /** Fragments must be put together before PREROUTING (conntrack is in use). */
@@ -46,6 +48,7 @@ export interface Hooks {
 /** A router without a filter. */
 export const NO_HOOKS: Hooks = {
   run: () => Verdict.Accept,
+  gone() {},
   idle: () => true,
   wantsWhole: false,
   tick() {},

@@ -52,6 +52,8 @@ export interface Fragments {
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
   memberCount = 0
+  /** False until its rules are in force: nothing passes a router before its filter. */
+  open = true
   readonly interfaces = new Interfaces()
   readonly errors: IcmpErrors
   routes: Routes
@@ -85,7 +87,7 @@ export class Router {
     // Replies may be sent while the batch goes on: its slots stay where they are.
     const n = batch.n
     for (let i = 0; i < n; i++) {
-      if (iface < 0) this.host.lose(port, slots[i], Drop.NoEgress)
+      if (iface < 0 || !this.open) this.host.lose(port, slots[i], Drop.NoEgress)
       else this.receive(slots[i], iface, port, nowMs)
     }
   }
@@ -143,11 +145,11 @@ export class Router {
     if (isGroup(ip, row)) return this.input(slot, port, nowMs)
     const route = this.routes.lookup(ip, slot)
     ip[row + Ip.Route] = route
-    if (!this.reversePath(slot, row, inIf)) return host.lose(port, slot, Drop.ReversePath)
+    if (!this.reversePath(slot, row, inIf)) return this.lose(port, slot, Drop.ReversePath)
     const words = this.routes.words
     const kind = route < 0 ? RouteKind.Unreachable : words[route * Route.Words + Route.Kind]
     if (kind === RouteKind.Local || kind === RouteKind.Broadcast) return this.input(slot, port, nowMs)
-    if (ip[row + Ip.PktType] !== 0) return host.lose(port, slot, Drop.NotForUs)
+    if (ip[row + Ip.PktType] !== 0) return this.lose(port, slot, Drop.NotForUs)
     if (kind !== RouteKind.Unicast) return this.refuse(slot, port, route < 0, kind, nowMs)
     this.forward(slot, row, port, route, nowMs)
   }
@@ -165,14 +167,14 @@ export class Router {
   }
 
   private refuse(slot: number, port: number, none: boolean, kind: RouteKind, nowMs: number): void {
-    if (kind === RouteKind.Blackhole) return this.host.lose(port, slot, Drop.Blackhole)
+    if (kind === RouteKind.Blackhole) return this.lose(port, slot, Drop.Blackhole)
     if (kind === RouteKind.Prohibit) {
       this.errors.send(slot, Icmp4Code.Prohibited, Icmp6Code.Prohibited, 0, nowMs)
-      return this.host.lose(port, slot, Drop.Prohibited)
+      return this.lose(port, slot, Drop.Prohibited)
     }
     const four = none ? Icmp4Code.NetUnreachable : Icmp4Code.HostUnreachable
     this.errors.send(slot, four, Icmp6Code.NoRoute, 0, nowMs)
-    this.host.lose(port, slot, Drop.NoRoute)
+    this.lose(port, slot, Drop.NoRoute)
   }
 
   private input(slot: number, port: number, nowMs: number): void {
@@ -188,10 +190,10 @@ export class Router {
     const { host, hooks, interfaces } = this
     const { ip } = host
     if (ip[row + Ip.Family] === 6 && ip[row + Ip.Src0] >>> 22 === 0x3fa)
-      return host.lose(port, slot, Drop.Martian)
+      return this.lose(port, slot, Drop.Martian)
     if (ip[row + Ip.Ttl] <= 1) {
       this.errors.send(slot, Icmp4Code.TtlExceeded, Icmp6Code.HopLimitExceeded, 0, nowMs)
-      return host.lose(port, slot, Drop.TtlExceeded)
+      return this.lose(port, slot, Drop.TtlExceeded)
     }
     this.setHop(row, route)
     const out = ip[row + Ip.OutIf]
@@ -202,7 +204,7 @@ export class Router {
     const whole = (ip[row + Ip.Frag] & Frag.Reassembled) === 0
     if (!mayCut && (whole ? size : ip[row + Ip.Scratch]) > mtu) {
       this.errors.send(slot, Icmp4Code.FragmentationNeeded, Icmp6Code.TooBig, mtu, nowMs)
-      return host.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
+      return this.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
     }
     this.decrement(slot, row)
     if (!hooks.idle(Hook.Forward)) {
@@ -235,28 +237,45 @@ export class Router {
       ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
   }
 
-  /** Sends a packet that was made here. Ip.OutIf may name the interface for a link-local destination. */
+  /**
+   * Sends a packet that was made here. Ip.OutIf may name the interface for a link-local destination. A hook
+   * that gives it another destination, or another mark, has it routed once more.
+   */
   originate(slot: number, nowMs: number): void {
     const { hooks, host } = this
     const { ip } = host
     const row = slot << IP_SHIFT
+    if (!this.routeOwn(slot, row)) return host.lose(this.home, slot, Drop.NoRoute)
     if (!hooks.idle(Hook.Output)) {
-      const verdict = hooks.run(Hook.Output, slot, nowMs)
-      // Dropped, by name already, or taken.
-      if (verdict !== Verdict.Accept) return
+      const mark = ip[row + Ip.Mark]
+      const dst = ip[row + Ip.Dst0]
+      const dst3 = ip[row + Ip.Dst0 + 3]
+      if (hooks.run(Hook.Output, slot, nowMs) !== Verdict.Accept) return
+      const same = ip[row + Ip.Mark] === mark && ip[row + Ip.Dst0] === dst && ip[row + Ip.Dst0 + 3] === dst3
+      if (!same && !this.routeOwn(slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
     }
+    this.egress(slot, nowMs)
+  }
+
+  /** False: there is no way, or it leads to ourselves (an error about our own packet has no reader). */
+  private routeOwn(slot: number, row: number): boolean {
+    const { ip } = this.host
     const dst = ip[row + Ip.Dst0]
     const linkLocal = ip[row + Ip.Family] === 6 && (dst >>> 22 === 0x3fa || dst >>> 24 === 0xff)
     if (linkLocal && ip[row + Ip.OutIf] >= 0) {
       for (let i = 0; i < 4; i++) ip[row + Ip.Hop0 + i] = ip[row + Ip.Dst0 + i]
-      return this.egress(slot, nowMs)
+      return true
     }
     const route = this.routes.lookup(ip, slot)
-    const kind = route < 0 ? RouteKind.Unreachable : this.routes.words[route * Route.Words + Route.Kind]
-    // What we send to ourselves (an error about our own packet) has no one to read it.
-    if (kind !== RouteKind.Unicast) return host.lose(this.home, slot, Drop.NoRoute)
+    if (route < 0 || this.routes.words[route * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
     this.setHop(row, route)
-    this.egress(slot, nowMs)
+    return true
+  }
+
+  /** Drops a packet that the filter may know by now. */
+  private lose(port: number, slot: number, reason: Drop): void {
+    this.hooks.gone(slot)
+    this.host.lose(port, slot, reason)
   }
 
   /** POSTROUTING, size, neighbour. */

@@ -121,10 +121,14 @@ export class Routes {
   /** The route back to the row's source, for reverse-path filtering; -1 = none. */
   reverse(ip: Int32Array, slot: number): number {
     const row = slot << IP_SHIFT
-    const four = ip[row + Ip.Family] === 4
+    return this.find(ip, row + Ip.Src0, ip[row + Ip.Family])
+  }
+
+  /** The route to the address at ip[at], by the policies that ask for nothing else; -1 = none. */
+  find(ip: Int32Array, at: number, family: number): number {
     for (let i = 0; i < this.plain.length; i++) {
       if (this.plain[i] === 0) continue
-      const route = four ? this.v4[i].lookup4(ip[row + Ip.Src0]) : this.lookup6(i, ip, row + Ip.Src0)
+      const route = family === 4 ? this.v4[i].lookup4(ip[at]) : this.lookup6(i, ip, at)
       if (route >= 0) return route
     }
     return -1

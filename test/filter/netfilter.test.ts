@@ -4,7 +4,7 @@ import { parseRules } from '../../src/filter/parse.ts'
 import { compile } from '../../src/filter/program/compile.ts'
 import { carriedCounters } from '../../src/filter/program/counters.ts'
 import { LogLines } from '../../src/filter/program/log-line.ts'
-import { Hook } from '../../src/packet/hooks.ts'
+import type { Hook } from '../../src/packet/hooks.ts'
 import { RingReader } from '../../src/packet/ring.ts'
 import { ipv4, tcp, udp } from '../support/frames.ts'
 import { Lab } from './program/lab.ts'
@@ -13,7 +13,13 @@ import { fixture } from './support.ts'
 const packet = (src: string, dst: string, srcPort = 1000, dstPort = 53): Uint8Array =>
   ipv4({ src, dst, payload: udp({ src, dst }, { srcPort, dstPort }) })
 
-const EVERY = ['raw PREROUTING OUTPUT', 'mangle PREROUTING INPUT FORWARD OUTPUT POSTROUTING', 'nat PREROUTING INPUT OUTPUT POSTROUTING', 'filter INPUT FORWARD OUTPUT', 'security INPUT FORWARD OUTPUT']
+const EVERY = [
+  'raw PREROUTING OUTPUT',
+  'mangle PREROUTING INPUT FORWARD OUTPUT POSTROUTING',
+  'nat PREROUTING INPUT OUTPUT POSTROUTING',
+  'filter INPUT FORWARD OUTPUT',
+  'security INPUT FORWARD OUTPUT',
+]
 
 function logAll(): string {
   return EVERY.map((line) => {
@@ -52,13 +58,29 @@ describe('the order of tables', () => {
   test('of a packet to us', () => {
     const lab = new Lab({ rules: logAll(), addresses: { eth0: '10.0.0.1' } })
     expect(lab.send(packet('10.0.0.2', '10.0.0.1')).end).toBe('in')
-    expect(toldBy(lab)).toEqual(['raw PREROUTING', 'mangle PREROUTING', 'nat PREROUTING', 'mangle INPUT', 'filter INPUT', 'security INPUT', 'nat INPUT'])
+    expect(toldBy(lab)).toEqual([
+      'raw PREROUTING',
+      'mangle PREROUTING',
+      'nat PREROUTING',
+      'mangle INPUT',
+      'filter INPUT',
+      'security INPUT',
+      'nat INPUT',
+    ])
   })
 
   test('of a packet of ours', () => {
     const lab = new Lab({ rules: logAll() })
     expect(lab.send(packet('10.0.0.1', '192.0.2.9'), { local: true }).end).toBe('out eth1')
-    expect(toldBy(lab)).toEqual(['raw OUTPUT', 'mangle OUTPUT', 'nat OUTPUT', 'filter OUTPUT', 'security OUTPUT', 'mangle POSTROUTING', 'nat POSTROUTING'])
+    expect(toldBy(lab)).toEqual([
+      'raw OUTPUT',
+      'mangle OUTPUT',
+      'nat OUTPUT',
+      'filter OUTPUT',
+      'security OUTPUT',
+      'mangle POSTROUTING',
+      'nat POSTROUTING',
+    ])
   })
 
   test('hooks without rules are idle, and connections are tracked only if something asks', () => {
@@ -70,7 +92,9 @@ describe('the order of tables', () => {
     expect(idle('*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n')).toEqual([true, false, false, false, true])
     expect(idle('*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n')).toEqual([false, false, true, false, false])
     expect(new Lab({ rules: '*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n' }).filter.wantsWhole).toBe(false)
-    expect(new Lab({ rules: '*filter\n-A FORWARD -m state --state NEW\nCOMMIT\n' }).filter.wantsWhole).toBe(true)
+    expect(new Lab({ rules: '*filter\n-A FORWARD -m state --state NEW\nCOMMIT\n' }).filter.wantsWhole).toBe(
+      true,
+    )
   })
 
   test('a packet that is dropped leaves no connection behind', () => {
@@ -105,11 +129,23 @@ describe('translation', () => {
       const sent = lab.send(bytes, { in: 'eth1' })
       return [sent.end, ends(sent.bytes)]
     }
-    expect(to('PREROUTING -p udp -m udp --dport 8080 -j DNAT --to-destination 10.0.0.2:80')).toEqual(['out eth0', '192.0.2.9:1000 > 10.0.0.2:80'])
-    expect(to('PREROUTING -p udp -j REDIRECT --to-ports 99')).toEqual(['in', '192.0.2.9:1000 > 203.0.113.1:99'])
+    expect(to('PREROUTING -p udp -m udp --dport 8080 -j DNAT --to-destination 10.0.0.2:80')).toEqual([
+      'out eth0',
+      '192.0.2.9:1000 > 10.0.0.2:80',
+    ])
+    expect(to('PREROUTING -p udp -j REDIRECT --to-ports 99')).toEqual([
+      'in',
+      '192.0.2.9:1000 > 203.0.113.1:99',
+    ])
     expect(to('INPUT -j SNAT --to-source 10.9.9.9')).toEqual(['in', '10.9.9.9:1000 > 203.0.113.1:8080'])
-    expect(to('PREROUTING -j NETMAP --to 10.7.0.0/16')).toEqual(['out eth0', '192.0.2.9:1000 > 10.7.113.1:8080'])
-    expect(to('POSTROUTING -j SNAT --to-source 10.9.9.9', packet('192.0.2.9', '10.0.0.2'))).toEqual(['out eth0', '10.9.9.9:1000 > 10.0.0.2:53'])
+    expect(to('PREROUTING -j NETMAP --to 10.7.0.0/16')).toEqual([
+      'out eth0',
+      '192.0.2.9:1000 > 10.7.113.1:8080',
+    ])
+    expect(to('POSTROUTING -j SNAT --to-source 10.9.9.9', packet('192.0.2.9', '10.0.0.2'))).toEqual([
+      'out eth0',
+      '10.9.9.9:1000 > 10.0.0.2:53',
+    ])
   })
 
   test('MASQUERADE without an address drops', () => {
@@ -152,7 +188,8 @@ describe('rules are replaced', () => {
   })
 
   test('named tables keep what they have seen', () => {
-    const knock = '*filter\n-A FORWARD -p udp -m udp --dport 99 -m recent --set --name K -j DROP\n-A FORWARD -m recent --rcheck --name K -j ACCEPT\nCOMMIT\n'
+    const knock =
+      '*filter\n-A FORWARD -p udp -m udp --dport 99 -m recent --set --name K -j DROP\n-A FORWARD -m recent --rcheck --name K -j ACCEPT\nCOMMIT\n'
     const lab = new Lab({ rules: knock })
     lab.send(packet('10.0.0.2', '192.0.2.9', 1, 99))
     lab.load({ rules: knock })
@@ -165,7 +202,10 @@ describe("Docker's rules", () => {
   /** 172.17.0.2 publishes 8080 -> 80; the host is 203.0.113.1. */
   const docker = (bridge: string, extra = ''): Lab =>
     new Lab({
-      rules: fixture(bridge === 'br-6f0e1d2c3b4a' ? 'docker-28.rules' : 'docker-20.rules').replace(/^(?=\[.*-A FORWARD -j DOCKER-USER)/m, extra),
+      rules: fixture(bridge === 'br-6f0e1d2c3b4a' ? 'docker-28.rules' : 'docker-20.rules').replace(
+        /^(?=\[.*-A FORWARD -j DOCKER-USER)/m,
+        extra,
+      ),
       interfaces: ['docker0', bridge, 'wan'],
       addresses: { docker0: '172.17.0.1', [bridge]: '172.18.0.1', wan: '203.0.113.1' },
       routes: [
@@ -175,8 +215,14 @@ describe("Docker's rules", () => {
       ],
     })
   const syn = (src: string, dst: string, dstPort = 80, flags = 2, srcPort = 40000): Uint8Array =>
-    ipv4({ src, dst, protocol: 6, payload: tcp({ src, dst }, { srcPort, dstPort, flags, seq: 100, ack: flags === 2 ? 0 : 101 }) })
-  const addresses = (bytes: Uint8Array): string => `${bytes.subarray(12, 16).join('.')} > ${bytes.subarray(16, 20).join('.')}`
+    ipv4({
+      src,
+      dst,
+      protocol: 6,
+      payload: tcp({ src, dst }, { srcPort, dstPort, flags, seq: 100, ack: flags === 2 ? 0 : 101 }),
+    })
+  const addresses = (bytes: Uint8Array): string =>
+    `${bytes.subarray(12, 16).join('.')} > ${bytes.subarray(16, 20).join('.')}`
 
   for (const bridge of ['br-0a1b2c3d4e5f', 'br-6f0e1d2c3b4a']) {
     describe(bridge === 'br-6f0e1d2c3b4a' ? 'of version 28' : 'of version 20', () => {
@@ -204,9 +250,17 @@ describe("Docker's rules", () => {
       test('a published port is reached from outside', () => {
         const lab = docker(bridge)
         const there = lab.send(syn('192.0.2.9', '203.0.113.1', 8080), { in: 'wan' })
-        expect([there.end, addresses(there.bytes), there.bytes[23]]).toEqual(['out docker0', '192.0.2.9 > 172.17.0.2', 80])
+        expect([there.end, addresses(there.bytes), there.bytes[23]]).toEqual([
+          'out docker0',
+          '192.0.2.9 > 172.17.0.2',
+          80,
+        ])
         const back = lab.send(syn('172.17.0.2', '192.0.2.9', 40000, 18, 80), { in: 'docker0' })
-        expect([back.end, addresses(back.bytes), back.bytes[21] | (back.bytes[20] << 8)]).toEqual(['out wan', '203.0.113.1 > 192.0.2.9', 8080])
+        expect([back.end, addresses(back.bytes), back.bytes[21] | (back.bytes[20] << 8)]).toEqual([
+          'out wan',
+          '203.0.113.1 > 192.0.2.9',
+          8080,
+        ])
       })
 
       test('an ACCEPT in front opens the path again', () => {
@@ -218,7 +272,8 @@ describe("Docker's rules", () => {
 
   test('hairpin: a container reaches its own published port', () => {
     const lab = new Lab({
-      rules: '*nat\n-A PREROUTING -p tcp -m tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 172.17.0.2:80\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\nCOMMIT\n',
+      rules:
+        '*nat\n-A PREROUTING -p tcp -m tcp --dport 8080 -m addrtype --dst-type LOCAL -j DNAT --to-destination 172.17.0.2:80\n-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\nCOMMIT\n',
       interfaces: ['docker0', 'wan'],
       addresses: { docker0: '172.17.0.1', wan: '203.0.113.1' },
       routes: [['172.17.0.0/16', 'docker0']],

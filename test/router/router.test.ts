@@ -2,9 +2,12 @@
 import { describe, expect, it } from 'vitest'
 import { connectedRoutes, linkLocal, networkOf } from '../../src/control/addressing.ts'
 import { Engine } from '../../src/engine/engine.ts'
+import { conntrackMemory } from '../../src/filter/conntrack/layout.ts'
+import { Mappings } from '../../src/filter/nat/mappings.ts'
 import { COUNTER_WORDS, Counter, dropsOf } from '../../src/packet/counters.ts'
 import { DROPS } from '../../src/packet/drop.ts'
 import { planeMemory } from '../../src/packet/memory.ts'
+import { ringMemory } from '../../src/packet/ring.ts'
 import { MemoryPort } from '../../src/port/memory.ts'
 import { IfFlag } from '../../src/router/interfaces.ts'
 import { NeighbourTable } from '../../src/router/neighbour-table.ts'
@@ -33,6 +36,12 @@ class Lab {
       home: HOME,
       routes,
       policies: DEFAULT_POLICIES,
+      closed: false,
+      filter: {
+        conntrack: conntrackMemory(64),
+        mappings: Mappings.memory(64, 1, true),
+        report: { log: ringMemory(1024), nflog: ringMemory(1024) },
+      },
       neighbours,
       seed: 7,
     })

@@ -120,7 +120,8 @@ export function withOptions(word: number, dir: number, view: DataView, at: numbe
   if (tcp.headerLength(view, at) === tcp.SIZE) return word
   const scale = windowScale(view, at)
   const flags = (scale >= 0 ? Seen.Scale : 0) | (sackPermitted(view, at) ? Seen.SackPermitted : 0)
-  return withScale(withFlags(word, dir, flags), dir, scale > 0 ? scale : 0)
+  const kept = flagsOf(word, dir) & Seen.Liberal
+  return withScale(withFlags(word, dir, flags | kept), dir, scale > 0 ? scale : 0)
 }
 
 /** The sequence number behind the segment at `at`; `end` is behind the packet. */

@@ -212,7 +212,7 @@ function resync(w: Int32Array, e: number, dir: number): void {
   w[s + Sent.MaxAck] = 0
   const seen = (last >>> 24) & Seen.All
   let word = withScale(withFlags(w[e + Ent.Tcp], other, seen), other, (last >>> 16) & 15)
-  word = withScale(withFlags(word, dir, 0), dir, 0)
+  word = withScale(withFlags(word, dir, flagsOf(word, dir) & Seen.Liberal), dir, 0)
   w[e + Ent.Tcp] = word
   w[e + Ent.TcpLast] = last & ~(Seen.Challenge << 24)
   const r = sentAt(e, dir)

@@ -153,7 +153,7 @@ export class Nat implements Released {
     if (range === null && (status & Status.Inbound) !== 0) {
       const id = words[(entry << ENT_SHIFT) + Ent.Nat] & NAT_MAPPING
       outIf = this.mappings.outIf(id)
-      if (ip[row + Ip.InIf] !== outIf) range = this.hairpin(id, entry)
+      if (ip[row + Ip.InIf] !== outIf) range = this.hairpin(id)
     }
     if (
       range === null ||
@@ -167,7 +167,7 @@ export class Nat implements Released {
   }
 
   /** The range of a flow from inside to a mapping: the mapping's own external address. */
-  private hairpin(id: number, entry: number): NatRange {
+  private hairpin(id: number): NatRange {
     const { mappings, remote, work } = this
     work.fill(0)
     work[RangeWord.Flags] = RangeFlag.Addresses
@@ -176,8 +176,6 @@ export class Nat implements Released {
       work[RangeWord.MinAddr + i] = remote[T.Src + i]
       work[RangeWord.MaxAddr + i] = remote[T.Src + i]
     }
-    // The entry has room for one mapping: from now on it is the caller's.
-    this.detach(entry)
     return work
   }
 
@@ -207,12 +205,14 @@ export class Nat implements Released {
     return mappings.spokeTo(id, remote, T.Src, v6)
   }
 
+  /** The entry has room for one mapping: in the end it is that of its source. */
   private attach(entry: number, id: number): void {
     const { current, mappings } = this
     const words = this.ct.table.words
+    mappings.hold(id)
+    this.detach(entry)
     words[(entry << ENT_SHIFT) + Ent.Nat] |= id
     words[(entry << ENT_SHIFT) + Ent.Status] |= Status.Spoken
-    mappings.hold(id)
     mappings.speak(id, current, T.Dst, (current[T.Key] & V6) !== 0)
   }
 

@@ -1,5 +1,5 @@
 /** Targets into the words of a body: what to do, with what. act.ts does it. */
-import type { RuleSet, Target as TargetModel } from '../model.ts'
+import type { Target as TargetModel } from '../model.ts'
 import { type NatRange, netmapOf, rangeOf } from '../nat/range.ts'
 import type { CompileContext } from './context.ts'
 import type { Draft } from './draft.ts'
@@ -86,18 +86,4 @@ export function actionOf(target: TargetModel | null, context: CompileContext): A
     case 'CHECKSUM':
       return action(Target.Checksum)
   }
-}
-
-/** True when the rules need connection tracking: NAT, or anything that asks about connections. */
-export function needsConntrack(rules: RuleSet): boolean {
-  const asks = ['conntrack', 'state', 'connmark', 'connlimit']
-  const acts = ['SNAT', 'DNAT', 'MASQUERADE', 'REDIRECT', 'NETMAP', 'CONNMARK', 'CT', 'NOTRACK']
-  return rules.tables.some((table) =>
-    table.chains.some((chain) =>
-      chain.rules.some(
-        ({ matches, target }) =>
-          matches.some(({ kind }) => asks.includes(kind)) || (target !== null && acts.includes(target.kind)),
-      ),
-    ),
-  )
 }

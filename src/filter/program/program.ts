@@ -28,7 +28,7 @@ export class Program {
   readonly connlimits: Connlimit[]
   readonly sets: RuntimeSet[]
   readonly ranges: NatRange[]
-  /** Records to come back to. */
+  /** Records to come back to, and the ends of the runs they are in. */
   readonly stack: Int32Array
   readonly tcpFlags: number
   readonly tracks: boolean
@@ -51,7 +51,7 @@ export class Program {
     this.connlimits = memory.connlimits.map((spec) => new Connlimit(spec, serials, seed))
     this.sets = memory.sets.map((set) => new RuntimeSet(set))
     this.ranges = memory.ranges
-    this.stack = new Int32Array(this.words[Head.Depth] + 1)
+    this.stack = new Int32Array(2 * this.words[Head.Depth])
     this.tcpFlags = this.words[Head.TcpFlags]
     this.tracks = this.words[Head.Tracks] !== 0
     this.state = before?.state ?? seed

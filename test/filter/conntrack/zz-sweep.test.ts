@@ -77,20 +77,20 @@ describe.skipIf(lacking)(`conntrack as the kernel does it${lacking ? ` (${lackin
   }
 
   test('TCP, from the first SYN on', () => {
-    for (let seed = 1000; seed <= 1150; seed++) converse(seed, 14, ['>S', '<SA', '>A'])
+    for (let seed = 5000; seed <= 5100; seed++) converse(seed, 14, ['>S', '<SA', '>A'])
   })
 
   test('TCP, closing', () => {
-    for (let seed = 2000; seed <= 2120; seed++)
+    for (let seed = 6000; seed <= 6080; seed++)
       converse(seed, 14, ['>S', '<SA', '>A', '>PA', '<A', '>FA', '<FA', '>A'])
   })
 
   test('TCP, anything in any order', () => {
-    for (let seed = 3000; seed <= 3120; seed++) converse(seed, 12, [])
+    for (let seed = 7000; seed <= 7300; seed++) converse(seed, 12, [])
   })
 
   test('TCP, simultaneous open', () => {
-    for (let seed = 4000; seed <= 4080; seed++) converse(seed, 10, ['>S', '<S', '>SA', '<SA', '>A'])
+    for (let seed = 8000; seed <= 8060; seed++) converse(seed, 10, ['>S', '<S', '>SA', '<SA', '>A'])
   })
 
   test('UDP, ICMP, other protocols', () => {

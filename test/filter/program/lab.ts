@@ -175,7 +175,10 @@ export class Lab {
     pool.meta[m + Meta.CsumOffset] = way.meta?.csumOffset ?? 0
     if (way.partial) pool.meta[m + Meta.Flags] |= Flag.CsumPartial
     const result = parse(pool, ip, slot, ETHERNET, packet[0] >> 4)
-    if (result !== PARSED) throw new Error(`the parser drops it: ${DROPS[result][0]}`)
+    if (result !== PARSED) {
+      pool.release(slot)
+      throw new Error(`the parser drops it: ${DROPS[result][0]}`)
+    }
     const row = slot << IP_SHIFT
     ip[row + Ip.InIf] = way.local ? -1 : this.interfaces.indexOf(way.in ?? this.interfaces[0])
     ip[row + Ip.PktType] = way.pktType ?? 0

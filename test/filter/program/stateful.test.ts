@@ -4,7 +4,12 @@ import { icmp, ipv4, ipv6, tcp, udp } from '../../support/frames.ts'
 import { Lab, type LabOptions } from './lab.ts'
 
 const packet = (src = '10.0.0.2', dstPort = 53, size = 4, dst = '192.0.2.9', srcPort = 1000): Uint8Array =>
-  ipv4({ src, dst, protocol: 17, payload: udp({ src, dst }, { srcPort, dstPort, payload: new Uint8Array(size) }) })
+  ipv4({
+    src,
+    dst,
+    protocol: 17,
+    payload: udp({ src, dst }, { srcPort, dstPort, payload: new Uint8Array(size) }),
+  })
 
 function lab(rule: string, options: LabOptions = {}): Lab {
   return new Lab({ rules: `*filter\n${rule.replaceAll(/^/gm, '-A FORWARD ')}\nCOMMIT\n`, ...options })
@@ -44,7 +49,8 @@ describe('limit', () => {
 })
 
 describe('hashlimit', () => {
-  const perSource = '-m hashlimit --hashlimit-upto 1/sec --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name h'
+  const perSource =
+    '-m hashlimit --hashlimit-upto 1/sec --hashlimit-burst 2 --hashlimit-mode srcip --hashlimit-name h'
 
   test('has a bucket for every source', () => {
     const one = lab(`${perSource} -j ACCEPT`)
@@ -62,13 +68,17 @@ describe('hashlimit', () => {
   })
 
   test('above takes the rest', () => {
-    const one = lab('-m hashlimit --hashlimit-above 1/sec --hashlimit-burst 2 --hashlimit-mode dstip,dstport --hashlimit-name h -j DROP')
+    const one = lab(
+      '-m hashlimit --hashlimit-above 1/sec --hashlimit-burst 2 --hashlimit-mode dstip,dstport --hashlimit-name h -j DROP',
+    )
     expect(taken(one, 10, 0)).toBe(8)
     expect(taken(one, 10, 0, () => packet('10.0.0.2', 54))).toBe(8)
   })
 
   test('bytes', () => {
-    const one = lab('-m hashlimit --hashlimit-upto 1000b/s --hashlimit-mode srcip --hashlimit-name b -j ACCEPT')
+    const one = lab(
+      '-m hashlimit --hashlimit-upto 1000b/s --hashlimit-mode srcip --hashlimit-name b -j ACCEPT',
+    )
     // 28 + 72 bytes are 7 units of 16.
     expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(Math.floor(1000 / 112))
     one.nowMs += 1000
@@ -76,7 +86,9 @@ describe('hashlimit', () => {
   })
 
   test('a full table drops what it has no bucket for; expired buckets make room', () => {
-    const one = lab('-m hashlimit --hashlimit-upto 1/sec --hashlimit-mode srcip --hashlimit-name h --hashlimit-htable-max 4 --hashlimit-htable-expire 1000 -j ACCEPT')
+    const one = lab(
+      '-m hashlimit --hashlimit-upto 1/sec --hashlimit-mode srcip --hashlimit-name h --hashlimit-htable-max 4 --hashlimit-htable-expire 1000 -j ACCEPT',
+    )
     expect(taken(one, 10, 0, (i) => packet(`10.0.0.${i + 1}`))).toBe(4)
     expect(one.send(packet('10.0.0.77')).end).toBe('filter')
     one.nowMs += 1000
@@ -92,7 +104,9 @@ describe('hashlimit', () => {
 
 describe('recent', () => {
   test('knocking: set, then rcheck within seconds', () => {
-    const one = lab('-p udp -m udp --dport 99 -m recent --set --name K -j DROP\n-m recent --rcheck --seconds 10 --name K -j ACCEPT')
+    const one = lab(
+      '-p udp -m udp --dport 99 -m recent --set --name K -j DROP\n-m recent --rcheck --seconds 10 --name K -j ACCEPT',
+    )
     one.send(packet())
     expect(one.packets(1)).toBe(0)
     one.send(packet('10.0.0.2', 99))
@@ -106,7 +120,9 @@ describe('recent', () => {
   })
 
   test('hitcount: the fourth in a minute', () => {
-    const one = lab('-m recent --update --seconds 60 --hitcount 4 --name S -j DROP\n-m recent --set --name S -j ACCEPT')
+    const one = lab(
+      '-m recent --update --seconds 60 --hitcount 4 --name S -j DROP\n-m recent --set --name S -j ACCEPT',
+    )
     const ends = Array.from({ length: 6 }, () => one.send(packet()).end)
     expect(ends).toEqual(['out eth1', 'out eth1', 'out eth1', 'out eth1', 'filter', 'filter'])
     one.nowMs += 61_000
@@ -114,7 +130,9 @@ describe('recent', () => {
   })
 
   test('remove', () => {
-    const one = lab('-p udp -m udp --dport 1 -m recent --remove --name R -j ACCEPT\n-p udp -m udp --dport 2 -m recent --set --name R -j ACCEPT\n-m recent --rcheck --name R -j ACCEPT')
+    const one = lab(
+      '-p udp -m udp --dport 1 -m recent --remove --name R -j ACCEPT\n-p udp -m udp --dport 2 -m recent --set --name R -j ACCEPT\n-m recent --rcheck --name R -j ACCEPT',
+    )
     one.send(packet('10.0.0.2', 2))
     one.send(packet())
     one.send(packet('10.0.0.2', 1))
@@ -123,7 +141,9 @@ describe('recent', () => {
   })
 
   test('keeps a hundred addresses, the latest', () => {
-    const one = lab('-p udp -m udp --dport 2 -m recent --set --name R -j ACCEPT\n-m recent --rcheck --name R -j ACCEPT')
+    const one = lab(
+      '-p udp -m udp --dport 2 -m recent --set --name R -j ACCEPT\n-m recent --rcheck --name R -j ACCEPT',
+    )
     for (let i = 0; i < 300; i++) one.send(packet(`10.0.${i >> 8}.${i & 255 || 7}`, 2))
     one.send(packet('10.0.0.1'))
     expect(one.packets(1)).toBe(0)
@@ -134,7 +154,12 @@ describe('recent', () => {
 
 describe('connlimit', () => {
   const syn = (srcPort: number, src = '10.0.0.2', flags = 2): Uint8Array =>
-    ipv4({ src, dst: '192.0.2.9', protocol: 6, payload: tcp({ src, dst: '192.0.2.9' }, { srcPort, flags, seq: 1 }) })
+    ipv4({
+      src,
+      dst: '192.0.2.9',
+      protocol: 6,
+      payload: tcp({ src, dst: '192.0.2.9' }, { srcPort, flags, seq: 1 }),
+    })
 
   test('counts connections of an address, not packets', () => {
     const one = lab('-p tcp -m connlimit --connlimit-above 2 -j DROP')
@@ -213,7 +238,8 @@ describe('set', () => {
     expect(hit({ sets }, '--match-set m src', packet())).toBe(true)
     expect(hit({ sets }, '--match-set t dst,dst,src', packet())).toBe(true)
     expect(hit({ sets }, '--match-set t dst,dst,src', packet('11.0.0.2'))).toBe(false)
-    const setText = 'create b bitmap:port range 0-1023\nadd b 53\ncreate h hash:ip\nadd h 10.0.0.9\ncreate l list:set\nadd l h\nadd l b\n'
+    const setText =
+      'create b bitmap:port range 0-1023\nadd b 53\ncreate h hash:ip\nadd h 10.0.0.9\ncreate l list:set\nadd l h\nadd l b\n'
     expect(hit({ setText }, '--match-set b dst', packet())).toBe(true)
     expect(hit({ setText }, '--match-set b src', packet())).toBe(false)
     expect(hit({ setText }, '--match-set l dst', packet())).toBe(true)
@@ -234,7 +260,8 @@ describe('set', () => {
   })
 
   test('timeouts and counters', () => {
-    const setText = 'create s hash:ip timeout 10 counters\nadd s 10.0.0.2 timeout 5 packets 0 bytes 0\nadd s 10.0.0.3 timeout 0 packets 3 bytes 0\n'
+    const setText =
+      'create s hash:ip timeout 10 counters\nadd s 10.0.0.2 timeout 5 packets 0 bytes 0\nadd s 10.0.0.3 timeout 0 packets 3 bytes 0\n'
     const one = lab('-m set --match-set s src -j ACCEPT', { setText })
     expect(taken(one, 2, 0)).toBe(2)
     one.nowMs += 5000

@@ -2,10 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import { parseRules } from '../../../src/filter/parse.ts'
 import { LogLines } from '../../../src/filter/program/log-line.ts'
-import { Rec, RECORD_BYTES } from '../../../src/packet/record.ts'
-import { RingReader } from '../../../src/packet/ring.ts'
 import { Hook, Verdict } from '../../../src/packet/hooks.ts'
-import { icmp, ipv4, ipv6, onesSum, pseudoHeader, tcp, type TcpParts, udp } from '../../support/frames.ts'
+import { RECORD_BYTES, Rec } from '../../../src/packet/record.ts'
+import { RingReader } from '../../../src/packet/ring.ts'
+import { icmp, ipv4, ipv6, onesSum, pseudoHeader, type TcpParts, tcp, udp } from '../../support/frames.ts'
 import { Lab, type LabOptions, type Sent, type Way } from './lab.ts'
 
 const A = '10.0.0.2'
@@ -24,11 +24,18 @@ function sound(bytes: Uint8Array): void {
   const text = (from: number, n: number): string =>
     n === 4
       ? [...bytes.subarray(from, from + 4)].join('.')
-      : Array.from({ length: 8 }, (_, i) => ((bytes[from + 2 * i] << 8) | bytes[from + 2 * i + 1]).toString(16)).join(':')
+      : Array.from({ length: 8 }, (_, i) =>
+          ((bytes[from + 2 * i] << 8) | bytes[from + 2 * i + 1]).toString(16),
+        ).join(':')
   const [src, dst] = four ? [text(12, 4), text(16, 4)] : [text(8, 16), text(24, 16)]
   const protocol = four ? bytes[9] : bytes[6]
   const body = bytes.subarray(head)
-  const pseudo = protocol === 1 ? [] : four ? pseudoHeader(src, dst, protocol, body.length) : pseudo6(bytes, body.length, protocol)
+  const pseudo =
+    protocol === 1
+      ? []
+      : four
+        ? pseudoHeader(src, dst, protocol, body.length)
+        : pseudo6(bytes, body.length, protocol)
   expect(onesSum(pseudo, body)).toBe(0xffff)
 }
 
@@ -94,7 +101,9 @@ COMMIT
   test('REJECT with a reset, and of IPv6', () => {
     expect(sent('filter FORWARD -p tcp -j REJECT --reject-with tcp-reset', t4()).refused).toEqual([-1])
     const bytes = ipv6({ ...ENDS6, payload: udp(ENDS6) })
-    expect(sent('filter FORWARD -j REJECT --reject-with icmp6-adm-prohibited', bytes).refused).toEqual([0x101])
+    expect(sent('filter FORWARD -j REJECT --reject-with icmp6-adm-prohibited', bytes).refused).toEqual([
+      0x101,
+    ])
   })
 
   test('a packet that is cut short is dropped where a rule asks for its ports', () => {
@@ -103,7 +112,10 @@ COMMIT
     expect(sent('filter FORWARD -s 10.9.9.9 -p tcp -m tcp --dport 80 -j ACCEPT', short).end).toBe('out eth1')
     expect(sent('filter FORWARD -p tcp -m tcp --dport 80:90 -j ACCEPT', short).end).toBe('filter')
     expect(sent('filter FORWARD -p tcp -j ACCEPT', short).end).toBe('out eth1')
-    const many = Array.from({ length: 20 }, (_, i) => `-A FORWARD -d 192.0.2.${i} -p tcp -m tcp --dport 80 -j ACCEPT`)
+    const many = Array.from(
+      { length: 20 },
+      (_, i) => `-A FORWARD -d 192.0.2.${i} -p tcp -m tcp --dport 80 -j ACCEPT`,
+    )
     const lab = new Lab({ rules: `*filter\n${many.join('\n')}\nCOMMIT\n` })
     expect(lab.send(short).end).toBe('filter')
   })
@@ -135,7 +147,8 @@ COMMIT
   })
 
   test('CT --notrack', () => {
-    const rules = '*raw\n-A PREROUTING -j CT --notrack\nCOMMIT\n*filter\n-A FORWARD -m conntrack --ctstate UNTRACKED -j ACCEPT\nCOMMIT\n'
+    const rules =
+      '*raw\n-A PREROUTING -j CT --notrack\nCOMMIT\n*filter\n-A FORWARD -m conntrack --ctstate UNTRACKED -j ACCEPT\nCOMMIT\n'
     const lab = new Lab({ rules })
     lab.send(u4())
     expect([lab.packets(1), lab.conntrack.count]).toEqual([1, 0])
@@ -183,8 +196,12 @@ describe('rewrites', () => {
     const low = sent(`${clamp} --set-mss 1000`, t4({ flags: 2, options: mss(1460) })).bytes
     expect(mssOf(low)).toEqual(mss(1000))
     sound(low)
-    expect(mssOf(sent(`${clamp} --set-mss 1000`, t4({ flags: 2, options: mss(500) })).bytes)).toEqual(mss(500))
-    const path = sent(`${clamp} --clamp-mss-to-pmtu`, t4({ flags: 2, options: mss(1460) }), { mtu: 1400 }).bytes
+    expect(mssOf(sent(`${clamp} --set-mss 1000`, t4({ flags: 2, options: mss(500) })).bytes)).toEqual(
+      mss(500),
+    )
+    const path = sent(`${clamp} --clamp-mss-to-pmtu`, t4({ flags: 2, options: mss(1460) }), {
+      mtu: 1400,
+    }).bytes
     expect(mssOf(path)).toEqual(mss(1360))
     sound(path)
     const odd = sent(`${clamp} --set-mss 1000`, t4({ flags: 2, options: [1, ...mss(1460), 0] })).bytes
@@ -224,7 +241,8 @@ describe('rewrites', () => {
 
 describe('reports', () => {
   test('LOG writes the line that the kernel writes', () => {
-    const text = '*filter\n-A FORWARD -p tcp -j LOG --log-prefix "new: " --log-level info --log-tcp-sequence --log-tcp-options\nCOMMIT\n'
+    const text =
+      '*filter\n-A FORWARD -p tcp -j LOG --log-prefix "new: " --log-level info --log-tcp-sequence --log-tcp-options\nCOMMIT\n'
     const lab = new Lab({ rules: text })
     lab.send(t4({ flags: 2, seq: 7, options: [2, 4, 5, 180] }))
     const lines = new LogLines([parseRules(text, { family: 4 })], lab.interfaces)
@@ -255,24 +273,36 @@ describe('reports', () => {
   })
 
   test('NFLOG copies the packet', () => {
-    const lab = new Lab({ rules: '*filter\n-A FORWARD -j ACCEPT -p icmp\n-A FORWARD -j NFLOG --nflog-size 20\nCOMMIT\n' })
+    const lab = new Lab({
+      rules: '*filter\n-A FORWARD -j ACCEPT -p icmp\n-A FORWARD -j NFLOG --nflog-size 20\nCOMMIT\n',
+    })
     lab.send(u4())
     const ring = new RingReader(lab.rings.nflog)
+    // Counter 2: behind INPUT's policy and the first rule.
     const at = ring.next()
     expect(ring.length).toBe(RECORD_BYTES + 20)
-    expect([ring.words[(at >> 2) + Rec.Port], ring.words[(at >> 2) + Rec.Direction]]).toEqual([1, 2 | (4 << 8)])
+    expect([ring.words[(at >> 2) + Rec.Port], ring.words[(at >> 2) + Rec.Direction]]).toEqual([
+      2,
+      2 | (4 << 8),
+    ])
   })
 
   test('TRACE tells every rule that the packet meets, in all tables', () => {
-    const rules = '*raw\n-A PREROUTING -p udp -j TRACE\nCOMMIT\n*filter\n:U - [0:0]\n-A FORWARD -j U\n-A U -p tcp -j DROP\n-A U -p udp -j ACCEPT\nCOMMIT\n'
+    const rules =
+      '*raw\n-A PREROUTING -p udp -j TRACE\nCOMMIT\n*filter\n:U - [0:0]\n-A FORWARD -j U\n-A U -p tcp -j DROP\n-A U -p udp -j ACCEPT\nCOMMIT\n'
     const lab = new Lab({ rules })
     lab.send(u4())
     lab.send(t4())
     const lines = new LogLines([lab.rules4!], lab.interfaces)
     const ring = new RingReader(lab.rings.log)
     const told: string[] = []
-    for (let line = lines.next(ring); line; line = lines.next(ring)) told.push(line.text.split(' ').slice(0, 2).join(' '))
-    expect(told).toEqual(['TRACE: filter:FORWARD:rule:1', 'TRACE: filter:U:rule:2'])
+    for (let line = lines.next(ring); line; line = lines.next(ring))
+      told.push(line.text.split(' ').slice(0, 2).join(' '))
+    expect(told).toEqual([
+      'TRACE: raw:PREROUTING:policy:2',
+      'TRACE: filter:FORWARD:rule:1',
+      'TRACE: filter:U:rule:2',
+    ])
   })
 })
 
@@ -284,7 +314,10 @@ describe('queues', () => {
   })
 
   test('a listener takes the packet, and it goes on behind the table', () => {
-    const lab = new Lab({ rules: '*mangle\n-A FORWARD -j NFQUEUE --queue-num 3\n-A FORWARD -j DROP\nCOMMIT\n*filter\n-A FORWARD -p udp -j DROP\nCOMMIT\n' })
+    const lab = new Lab({
+      rules:
+        '*mangle\n-A FORWARD -j NFQUEUE --queue-num 3\n-A FORWARD -j DROP\nCOMMIT\n*filter\n-A FORWARD -p udp -j DROP\nCOMMIT\n',
+    })
     let kept = { slot: -1, queue: 0, hook: 0 as Hook, step: -1 }
     lab.listener = (slot, queue, hook, step) => {
       kept = { slot, queue, hook, step }

@@ -1,0 +1,110 @@
+/**
+ * What the filter of one router asks of it (filter/program/host.ts): where addresses lead, whose they are,
+ * and to answer what a rule refuses.
+ */
+import type { FilterHost } from '../filter/program/host.ts'
+import type { Drop } from '../packet/drop.ts'
+import { IP_SHIFT, Ip } from '../packet/ip.ts'
+import { MAX_ADDRESSES } from '../router/interfaces.ts'
+import { resetFor } from '../router/reset.ts'
+import type { Router } from '../router/router.ts'
+import { Route, RouteKind } from '../router/routes.ts'
+import type { EngineRouterHost } from './router-host.ts'
+
+/** ADDRESS_TYPE bits of filter/matches/model.ts, by RouteKind. */
+const TYPE_OF_KIND = [2, 4, 8, 64, 128, 256, 512]
+const UNSPEC = 1
+const UNICAST = 2
+const LOCAL = 4
+const BROADCAST = 8
+const MULTICAST = 32
+const UNREACHABLE = 128
+const LOOSE = 1
+/** TCP reset instead of an ICMP error. */
+const RESET = -1
+
+export class RouterFilterHost implements FilterHost {
+  private readonly router: Router
+  private readonly host: EngineRouterHost
+  private readonly home: number
+
+  constructor(router: Router, host: EngineRouterHost, home: number) {
+    this.router = router
+    this.host = host
+    this.home = home
+  }
+
+  lose(iface: number, slot: number, reason: Drop): void {
+    this.host.lose(iface < 0 ? this.home : this.router.interfaces.port[iface], slot, reason)
+  }
+
+  reject(slot: number, how: number, nowMs: number): void {
+    const { router } = this
+    if (how !== RESET) return router.errors.send(slot, how, how, 0, nowMs)
+    const made = resetFor(this.host, slot)
+    if (made >= 0) router.originate(made, nowMs)
+  }
+
+  addressType(ip: Int32Array, at: number, family: number, iface: number): number {
+    const { interfaces, routes } = this.router
+    const first = ip[at]
+    if (family === 4) {
+      if (first === -1) return BROADCAST
+      if (first >>> 28 === 14) return MULTICAST
+      if (first === 0) return UNSPEC
+    } else {
+      if (first >>> 24 === 0xff) return MULTICAST
+      if ((first | ip[at + 1] | ip[at + 2] | ip[at + 3]) === 0) return UNSPEC
+    }
+    const route = routes.find(ip, at, family)
+    if (route < 0) return UNREACHABLE
+    const type = TYPE_OF_KIND[routes.words[route * Route.Words + Route.Kind]]
+    if (type !== LOCAL || iface < 0) return type
+    const own =
+      family === 4
+        ? interfaces.has4(iface, first)
+        : interfaces.find6(iface, first, ip[at + 1], ip[at + 2], ip[at + 3]) >= 0
+    return own ? LOCAL : UNICAST
+  }
+
+  reversePath(slot: number, flags: number): boolean {
+    const { routes } = this.router
+    const { ip } = this.host
+    const back = routes.reverse(ip, slot)
+    if (back < 0 || routes.words[back * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
+    const inIf = ip[(slot << IP_SHIFT) + Ip.InIf]
+    return (flags & LOOSE) !== 0 || routes.words[back * Route.Words + Route.OutIf] === inIf
+  }
+
+  addressOf(slot: number, iface: number, toHop: boolean, words: Int32Array): boolean {
+    const { interfaces } = this.router
+    const { ip } = this.host
+    const row = slot << IP_SHIFT
+    if (iface < 0) return false
+    if (ip[row + Ip.Family] === 4) {
+      if (interfaces.count4[iface] === 0) return false
+      words[0] = toHop
+        ? interfaces.source4(iface, ip[row + Ip.Hop0])
+        : interfaces.address4[iface * MAX_ADDRESSES]
+      return true
+    }
+    // The first is link-local, and of no use to anybody further away.
+    if (interfaces.count6[iface] < 2) return false
+    const at = (iface * MAX_ADDRESSES + 1) * 4
+    for (let i = 0; i < 4; i++) words[i] = interfaces.address6[at + i]
+    return true
+  }
+
+  pathMtu(slot: number): number {
+    const { mtu } = this.router.interfaces
+    const { ip } = this.host
+    const out = ip[(slot << IP_SHIFT) + Ip.OutIf]
+    const back = ip[(slot << IP_SHIFT) + Ip.InIf]
+    const there = out < 0 ? 65535 : mtu[out]
+    return back < 0 || mtu[back] > there ? there : mtu[back]
+  }
+
+  queue(): boolean {
+    return false
+  }
+}
