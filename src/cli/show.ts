@@ -62,6 +62,20 @@ const SUBJECTS: Subject[] = [
     render: (rows, p, r) => r.neighborsTable(rows, p),
   },
   {
+    name: 'rules',
+    description: 'filter and NAT rules with their counters, as iptables-save -c prints them',
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (lines, _p, r) => r.rulesText(lines),
+  },
+  {
+    name: 'conntrack',
+    description: 'tracked connections, as conntrack -L prints them',
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (rows, _p, r) => r.conntrackText(rows),
+  },
+  {
     name: 'counters',
     description: 'packets, bytes and learning per port',
     render: (rows, p, r) => r.countersTable(rows, p),

@@ -11,7 +11,6 @@
  */
 import { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
-import { isDeepStrictEqual } from 'node:util'
 import { diffConfig } from '../config/diff.ts'
 import type { FabricConfig, PortConfig } from '../config/types.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
@@ -21,6 +20,7 @@ import { type FabricEvents, type FabricOptions, type Log, silent } from './fabri
 import { Inventory } from './inventory.ts'
 import { namespaceExists } from './iproute.ts'
 import type {
+  ConnectionRow,
   CounterRow,
   DropRow,
   FdbRow,
@@ -103,7 +103,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
         // Namespaces that somebody deleted meanwhile come back before the ports that were in them.
         const gone = next.namespaces.filter((n) => before.namespaces.includes(n) && !namespaceExists(n))
         for (const name of gone) done.push(await inventory.addNamespace(name))
-        for (const port of this.lost(next)) {
+        for (const port of inventory.lost(next)) {
           await inventory.reopen(port)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
@@ -125,14 +125,6 @@ export class Fabric extends EventEmitter<FabricEvents> {
       }
       return done
     })
-  }
-
-  /** Ports whose device was lost and is asked for once more. */
-  private lost(next: FabricConfig): LivePort[] {
-    const wanted = (p: LivePort) => next.switches[p.switch]?.ports[p.name]
-    return [...this.inventory.ports.values()].filter(
-      (p) => p.down !== null && isDeepStrictEqual(wanted(p)?.device, p.config.device),
-    )
   }
 
   /** Adds a port while the fabric runs. `config`: a port as checkConfigObject makes it. */

@@ -6,6 +6,8 @@
  *     switch       a table in shared memory, told to the worker
  *     port         a device opened here, told to the worker; a patch's two ends know each other's index
  */
+
+import { isDeepStrictEqual } from 'node:util'
 import type { Change } from '../config/diff.ts'
 import { netnsPath } from '../config/netns.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
@@ -257,6 +259,14 @@ export class Inventory {
     }
     const routers = this.routing.config(base.routers)
     return { ...base, namespaces: [...this.created], switches, routers }
+  }
+
+  /** Ports whose device was lost and is asked for once more. */
+  lost(next: FabricConfig): LivePort[] {
+    const wanted = (p: LivePort) => next.switches[p.switch]?.ports[p.name]
+    return [...this.ports.values()].filter(
+      (p) => p.down !== null && isDeepStrictEqual(wanted(p)?.device, p.config.device),
+    )
   }
 
   /** Closes every device and removes the namespaces; the worker has stopped. */

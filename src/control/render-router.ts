@@ -1,5 +1,6 @@
 /** The routers' tables for people. */
-import type { NeighborRow, RouteRow } from './model.ts'
+import { lineOf } from '../filter/conntrack/row.ts'
+import type { ConnectionRow, NeighborRow, RouteRow } from './model.ts'
 import { dash, durationText, type Palette, PLAIN, table } from './render.ts'
 
 function hopsText(row: RouteRow): string {
@@ -41,4 +42,12 @@ export function neighborsTable(rows: NeighborRow[], p: Palette = PLAIN): string 
     ],
     p,
   )
+}
+
+export function rulesText(lines: string[]): string {
+  return lines.length === 0 ? 'no rules' : lines.join('\n')
+}
+
+export function conntrackText(rows: ConnectionRow[]): string {
+  return rows.length === 0 ? 'no connections' : rows.map((row) => lineOf(row)).join('\n')
 }

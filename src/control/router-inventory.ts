@@ -6,59 +6,30 @@
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
 
-import { inSubnet, readCidr } from '../config/address.ts'
 import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
-import type { Command, FilterMemory } from '../engine/command.ts'
+import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
-import { conntrackMemory } from '../filter/conntrack/layout.ts'
-import { Mappings } from '../filter/nat/mappings.ts'
-import { ringMemory } from '../packet/ring.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
-import type { Policy } from '../router/routes.ts'
-import {
-  addressesOf,
-  configuredRoute,
-  connectedRoutes,
-  interfaceSettings,
-  policiesOf,
-  randomMac,
-} from './addressing.ts'
+import { addressesOf, configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
 import { formatMac, parseMac } from './devices.ts'
 import type { Inventory } from './inventory.ts'
-import { buildRules, type FilterConfig, type LiveRules, loadOf, NO_RULES, type Subnet } from './rules.ts'
+import {
+  addCommand,
+  filterMemory,
+  indexIn,
+  interfaceNames,
+  type LiveInterface,
+  type LiveRouter,
+  plainPort,
+  policyList,
+  subnetOf,
+} from './live-router.ts'
+import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
-/** Connections; memory is touched as they come. */
-const CONNECTIONS = 262144
-/** Of LOG and NFLOG records that nobody has read yet, each. */
-const LOG_BYTES = 1 << 18
-
-export interface LiveInterface {
-  index: number
-  name: string
-  config: InterfaceConfig
-  mac: Uint8Array
-  /** Port index of the router's end. */
-  port: number
-}
-
-export interface LiveRouter {
-  id: number
-  name: string
-  /** Port index that counts what the router itself makes and holds. */
-  home: number
-  interfaces: Map<string, LiveInterface>
-  routes: RouteConfig[]
-  policies: PolicyConfig[]
-  writer: RouteWriter
-  neighbours: SharedArrayBuffer
-  filter: FilterMemory
-  rules: LiveRules
-  seed: number
-}
 
 export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
@@ -251,68 +222,5 @@ export class RouterInventory {
       found[router.name] = { ...base[router.name], ...router.rules.config, interfaces, routes, policies }
     }
     return found
-  }
-}
-
-function addCommand(router: LiveRouter): Command {
-  const { id, name, home, neighbours, filter, seed } = router
-  return {
-    op: 'router-add',
-    id,
-    name,
-    home,
-    routes: router.writer.memory,
-    policies: policyList(router),
-    neighbours,
-    filter,
-    closed: true,
-    seed,
-  }
-}
-
-function filterMemory(seed: number): FilterMemory {
-  const conntrack = conntrackMemory(CONNECTIONS)
-  const mappings = Mappings.memory(CONNECTIONS, seed, true)
-  return { conntrack, mappings, report: { log: ringMemory(LOG_BYTES), nflog: ringMemory(LOG_BYTES) } }
-}
-
-/** By index; '' where there is none. */
-function interfaceNames(router: LiveRouter): string[] {
-  const names: string[] = []
-  for (const { index, name } of router.interfaces.values()) names[index] = name
-  return Array.from(names, (name) => name ?? '')
-}
-
-function subnetOf(text: string): Subnet {
-  const cidr = readCidr(text)
-  return { cidr: text, contains: (address) => inSubnet(address, cidr) }
-}
-
-function policyList(router: LiveRouter): Policy[] {
-  return policiesOf(router.policies, (name) => indexIn(router, name))
-}
-
-function indexIn(router: LiveRouter, name: string): number {
-  const live = router.interfaces.get(name)
-  if (!live) throw new Error(`router ${router.name}: no interface ${name}`)
-  return live.index
-}
-
-/** A port with nothing special about it. */
-function plainPort(device: PortConfig['device'], mtu: number, fault?: PortConfig['fault']): PortConfig {
-  const none = Number.POSITIVE_INFINITY
-  return {
-    device,
-    vlan: { mode: 'unaware' },
-    mtu,
-    learning: true,
-    flood: { unknown: true, multicast: true, broadcast: true },
-    isolated: false,
-    hairpin: false,
-    locked: false,
-    limit: 0,
-    storm: { unknown: none, multicast: none, broadcast: none },
-    statics: [],
-    fault,
   }
 }

@@ -18,7 +18,7 @@ import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
-import type { FdbRow, NeighborRow, PortStatus, RouteRow, VlanRow } from './model.ts'
+import type { ConnectionRow, FdbRow, NeighborRow, PortStatus, RouteRow, VlanRow } from './model.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
 
 export interface PortFilter {
@@ -33,6 +33,8 @@ export interface Served extends Measured {
   vlans(): VlanRow[]
   routes(router?: string): RouteRow[]
   neighbors(router?: string): NeighborRow[]
+  rules(router?: string): string[]
+  conntrack(router?: string): ConnectionRow[]
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -161,6 +163,17 @@ export class ControlServer {
     app.get<{ Querystring: { router?: string } }>('/v1/neighbors', { schema: SCHEMAS.router }, (req) => {
       return this.fabric.neighbors(req.query.router)
     })
+    app.get<{ Querystring: { router?: string } }>('/v1/rules', { schema: SCHEMAS.router }, (req) => {
+      return this.fabric.rules(req.query.router)
+    })
+    app.get<{ Querystring: { router?: string } }>(
+      '/v1/conntrack',
+      { schema: SCHEMAS.router },
+      (req, reply) => {
+        const rows = this.fabric.conntrack(req.query.router)
+        return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+      },
+    )
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
       return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)
     })

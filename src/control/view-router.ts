@@ -8,8 +8,8 @@ import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
 import { addrText as text4 } from '../wire/ipv4.ts'
 import { addrText as text6 } from '../wire/ipv6.ts'
 import type { Fabric } from './fabric.ts'
+import type { LiveRouter } from './live-router.ts'
 import type { ConnectionRow, NeighborRow, RouteRow } from './model.ts'
-import type { LiveRouter } from './router-inventory.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
   [RouteKind.Unicast]: 'unicast',

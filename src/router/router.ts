@@ -24,30 +24,10 @@ import { IfFlag, Interfaces } from './interfaces.ts'
 import { Local } from './local.ts'
 import { clampMss } from './mss.ts'
 import { PARSED, parse } from './parse.ts'
+import type { Fragments, Resolver } from './parts.ts'
+import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
-
-/** ARP and neighbour discovery (neighbour.ts). */
-export interface Resolver {
-  /** Sends a packet to its next hop, or keeps it until that is known. */
-  output(slot: number, iface: number, nowMs: number): void
-  arp(slot: number, iface: number, nowMs: number): void
-  nd(slot: number, iface: number, nowMs: number): void
-  /** Forgets the neighbours of an interface; those set by the operator only if asked. */
-  flush(iface: number, alsoPermanent: boolean): void
-  tick(nowMs: number): void
-}
-
-/** Fragments, in and out (fragment.ts, reassembly.ts). */
-export interface Fragments {
-  /** Forgets what came in by an interface. */
-  flush(iface: number): void
-  /** Takes a fragment; the slot of the whole packet when it was the last that lacked, else -1. */
-  gather(slot: number, nowMs: number): number
-  /** Cuts a packet to `mtu` bytes; every piece goes to `egress`. */
-  cut(slot: number, mtu: number, nowMs: number): void
-  tick(nowMs: number): void
-}
 
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
@@ -145,25 +125,14 @@ export class Router {
     if (isGroup(ip, row)) return this.input(slot, port, nowMs)
     const route = this.routes.lookup(ip, slot)
     ip[row + Ip.Route] = route
-    if (!this.reversePath(slot, row, inIf)) return this.lose(port, slot, Drop.ReversePath)
+    if (!comesFromThere(this.routes, this.interfaces, ip, slot))
+      return this.lose(port, slot, Drop.ReversePath)
     const words = this.routes.words
     const kind = route < 0 ? RouteKind.Unreachable : words[route * Route.Words + Route.Kind]
     if (kind === RouteKind.Local || kind === RouteKind.Broadcast) return this.input(slot, port, nowMs)
     if (ip[row + Ip.PktType] !== 0) return this.lose(port, slot, Drop.NotForUs)
     if (kind !== RouteKind.Unicast) return this.refuse(slot, port, route < 0, kind, nowMs)
     this.forward(slot, row, port, route, nowMs)
-  }
-
-  /** RFC 3704: strict = the way back is the way it came; loose = there is a way back. */
-  private reversePath(slot: number, row: number, inIf: number): boolean {
-    const mode = this.interfaces.flags[inIf] & (IfFlag.RpStrict | IfFlag.RpLoose)
-    const { ip } = this.host
-    if (mode === 0 || ip[row + Ip.Src0] === 0) return true
-    const back = this.routes.reverse(ip, slot)
-    if (back < 0) return false
-    const words = this.routes.words
-    if (words[back * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
-    return (mode & IfFlag.RpLoose) !== 0 || words[back * Route.Words + Route.OutIf] === inIf
   }
 
   private refuse(slot: number, port: number, none: boolean, kind: RouteKind, nowMs: number): void {

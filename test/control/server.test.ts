@@ -36,6 +36,8 @@ class FakeFabric implements Served {
   vlans = () => [VLAN_ROW]
   routes = () => [ROUTE_ROW]
   neighbors = () => []
+  rules = () => ['*filter', 'COMMIT']
+  conntrack = () => []
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {

@@ -4,14 +4,18 @@ import { parseRules } from '../../src/filter/parse.ts'
 import { compile } from '../../src/filter/program/compile.ts'
 import { carriedCounters } from '../../src/filter/program/counters.ts'
 import { LogLines } from '../../src/filter/program/log-line.ts'
-import type { Hook } from '../../src/packet/hooks.ts'
+import { Hook } from '../../src/packet/hooks.ts'
 import { RingReader } from '../../src/packet/ring.ts'
-import { ipv4, tcp, udp } from '../support/frames.ts'
+import { icmp, ipv4, tcp, udp } from '../support/frames.ts'
 import { Lab } from './program/lab.ts'
 import { fixture } from './support.ts'
 
 const packet = (src: string, dst: string, srcPort = 1000, dstPort = 53): Uint8Array =>
   ipv4({ src, dst, payload: udp({ src, dst }, { srcPort, dstPort }) })
+
+/** Addresses and ports. */
+const ends = (bytes: Uint8Array): string =>
+  `${bytes.subarray(12, 16).join('.')}:${(bytes[20] << 8) | bytes[21]} > ${bytes.subarray(16, 20).join('.')}:${(bytes[22] << 8) | bytes[23]}`
 
 const EVERY = [
   'raw PREROUTING OUTPUT',
@@ -112,8 +116,6 @@ describe('translation', () => {
       ['0.0.0.0/0', 'eth1'],
     ] as [string, string][],
   }
-  const ends = (bytes: Uint8Array): string =>
-    `${bytes.subarray(12, 16).join('.')}:${(bytes[20] << 8) | bytes[21]} > ${bytes.subarray(16, 20).join('.')}:${(bytes[22] << 8) | bytes[23]}`
 
   test('MASQUERADE out and back', () => {
     const lab = new Lab({ ...options, rules: '*nat\n-A POSTROUTING -o eth1 -j MASQUERADE\nCOMMIT\n' })
@@ -153,6 +155,59 @@ describe('translation', () => {
     expect(lab.send(packet('10.0.0.2', '192.0.2.9')).end).toBe('filter')
     expect(lab.conntrack.count).toBe(0)
   })
+})
+
+describe('a packet that is refused', () => {
+  test('is answered on behalf of its connection, which nobody will ever find', () => {
+    const lab = new Lab({
+      addresses: { eth0: '10.0.0.1', eth1: '203.0.113.1' },
+      routes: [
+        ['10.0.0.0/8', 'eth0'],
+        ['0.0.0.0/0', 'eth1'],
+      ],
+      rules:
+        '*nat\n-A PREROUTING -p udp -m udp --dport 8080 -j DNAT --to-destination 10.0.0.2:80\nCOMMIT\n' +
+        '*filter\n-A FORWARD -j REJECT\n-A OUTPUT -m conntrack --ctstate RELATED -j ACCEPT\n-A OUTPUT -j DROP\nCOMMIT\n',
+    })
+    let told: Uint8Array | null = null
+    lab.answer = (slot) => {
+      const quoted = lab.pool.frame(slot).slice(14)
+      const payload = icmp({ type: 3, code: 3, payload: quoted })
+      told = lab.send(ipv4({ src: '10.0.0.2', dst: '192.0.2.9', protocol: 1, payload }), {
+        local: true,
+      }).bytes
+    }
+    const sent = lab.send(packet('192.0.2.9', '203.0.113.1', 1000, 8080), { in: 'eth1' })
+    expect([sent.end, sent.hook, sent.refused]).toEqual(['filter', Hook.Forward, [0x303]])
+    // From the address that was spoken to, about the packet as it was sent.
+    expect([...told!.subarray(12, 16)]).toEqual([203, 0, 113, 1])
+    expect(ends(told!.subarray(28))).toBe('192.0.2.9:1000 > 203.0.113.1:8080')
+    expect(lab.conntrack.count).toBe(0)
+    expect(lab.packets(2)).toBe(1)
+  })
+
+  test('is refused each time, cache or not', () => {
+    const lab = new Lab({
+      routes: [['10.0.0.0/8', 'eth0']],
+      rules:
+        '*filter\n-A FORWARD -m conntrack --ctstate NEW -j ACCEPT\n-A FORWARD -s 10.0.0.2 -j REJECT\nCOMMIT\n',
+    })
+    lab.send(packet('10.0.0.2', '192.0.2.9'))
+    lab.send(packet('192.0.2.9', '10.0.0.2', 53, 1000), { in: 'eth1' })
+    for (let i = 0; i < 5; i++) expect(lab.send(packet('10.0.0.2', '192.0.2.9')).refused).toEqual([0x303])
+    expect(lab.packets(1)).toBe(5)
+  })
+})
+
+test('a way with more rules than a line of the cache holds is walked, and counted', () => {
+  const rules = `*filter\n${'-A FORWARD -p udp\n'.repeat(40)}-A FORWARD -m state --state NEW,ESTABLISHED -j ACCEPT\nCOMMIT\n`
+  const lab = new Lab({ rules, routes: [['10.0.0.0/8', 'eth0']] })
+  for (let i = 0; i < 5; i++) {
+    lab.send(packet('10.0.0.2', '192.0.2.9'))
+    lab.send(packet('192.0.2.9', '10.0.0.2', 53, 1000), { in: 'eth1' })
+  }
+  for (let n = 0; n <= 40; n++) expect(lab.packets(n)).toBe(10)
+  expect(lab.filter.cache.hits).toBe(0)
 })
 
 describe('rules are replaced', () => {

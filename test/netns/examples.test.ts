@@ -140,6 +140,13 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
     expect(await example.ping('ro-web', 'fd00:90:20::2')).toBe(2)
   },
 
+  async 'nat.yaml'(example) {
+    // Out by masquerade; in only by what is published.
+    expect(await example.ping('na-client', '203.0.113.2')).toBe(2)
+    expect(await example.ping('na-client', '2001:db8:91::2')).toBe(2)
+    expect(await example.ping('na-internet', '10.91.0.2', 1)).toBe(0)
+  },
+
   async 'storm.yaml'(example) {
     expect(await example.ping('st-guest', '10.70.0.1')).toBe(2)
     expect(await example.ping('st-camera', '10.70.0.1')).toBe(2)
@@ -219,6 +226,11 @@ const BEFORE: Record<string, (example: Example) => void> = {
     example.lab.ip(example.machine, 'link set be-port up')
     example.lab.ip(host, 'addr add 10.40.0.1/24 dev eth0')
     example.lab.ip(host, 'link set eth0 up')
+  },
+  'nat.yaml'(example) {
+    for (const rules of ['edge.rules', 'edge6.rules']) {
+      example.write(readFileSync(directory + rules, 'utf8'), rules)
+    }
   },
   'replay.yaml'(example) {
     const one = frame({ dst: BROADCAST, src: 0x99 })

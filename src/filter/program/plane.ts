@@ -1,7 +1,7 @@
 // HOT
 /** What every part of the filter works on: the packet memory, connections, the router around; and the packet in hand. */
 import { Drop } from '../../packet/drop.ts'
-import type { Hook } from '../../packet/hooks.ts'
+import { Hook } from '../../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { Pool } from '../../packet/pool.ts'
@@ -17,7 +17,7 @@ export class Plane {
   readonly host: FilterHost
   readonly conntrack: ConntrackLike
   readonly tuple = new Int32Array(Tuple.Words)
-  hook: Hook = 0
+  hook: Hook = Hook.Prerouting
   /** Bytes of transport header and payload; -1 = a later fragment. */
   l4Length = 0
   /** 1: TCP, UDP or ICMP cut off within its header. */
@@ -48,8 +48,8 @@ export class Plane {
     const protocol = ip[row + Ip.Proto]
     const later = (ip[row + Ip.Frag] & Frag.Later) !== 0
     // In by none: made here. Out by none: not routed yet, or to us.
-    const inIf = hook === 3 ? Scan.NoInterface : ip[row + Ip.InIf] & Scan.NoInterface
-    const outIf = hook <= 1 ? Scan.NoInterface : ip[row + Ip.OutIf] & Scan.NoInterface
+    const inIf = hook === Hook.Output ? Scan.NoInterface : ip[row + Ip.InIf] & Scan.NoInterface
+    const outIf = hook <= Hook.Input ? Scan.NoInterface : ip[row + Ip.OutIf] & Scan.NoInterface
     ip[row + Scan.Key] =
       protocol | (inIf << Scan.InShift) | (outIf << Scan.OutShift) | (later ? Scan.Later : 0)
     this.hook = hook

@@ -3,6 +3,7 @@
  * A table of recent: addresses with the times they were seen, as xt_recent keeps them. At most 100 addresses
  * (its ip_list_tot); a new one takes the place of the one seen longest ago.
  */
+import { Hook } from '../../packet/hooks.ts'
 import { Ip } from '../../packet/ip.ts'
 import { AddressTable, KEY } from './address-table.ts'
 import { Answer } from './layout.ts'
@@ -59,7 +60,8 @@ export class Recent {
   ): Answer {
     const { table } = this
     // The TTL before forwarding took one off.
-    const ttl = plane.ip[row + Ip.Ttl] + (plane.hook === 2 || plane.hook === 4 ? 1 : 0)
+    const ttl =
+      plane.ip[row + Ip.Ttl] + (plane.hook === Hook.Forward || plane.hook === Hook.Postrouting ? 1 : 0)
     this.fill(plane.ip, row, (flags & RecentFlag.Destination) !== 0)
     let place = table.find(this.key)
     if (place >= 0 && (flags & RecentFlag.SameTtl) !== 0 && this.ttl[place] !== 0 && this.ttl[place] !== ttl)

@@ -7,6 +7,7 @@
  *     record   LogRecord.Words int32 | the first bytes of the frame, LogRecord.Captured of them
  */
 import { wordsOf } from '../../packet/egress.ts'
+import { Hook } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { Clock, META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { PlaneMemory } from '../../packet/memory.ts'
@@ -125,8 +126,8 @@ export class Report {
     words[w + LogRecord.Kind] = kind
     words[w + LogRecord.Hook] = plane.hook | (ip[row + Ip.Family] << 8)
     words[w + LogRecord.Rule] = rule
-    words[w + LogRecord.InIf] = plane.hook === 3 ? -1 : ip[row + Ip.InIf]
-    words[w + LogRecord.OutIf] = plane.hook <= 1 ? -1 : ip[row + Ip.OutIf]
+    words[w + LogRecord.InIf] = plane.hook === Hook.Output ? -1 : ip[row + Ip.InIf]
+    words[w + LogRecord.OutIf] = plane.hook <= Hook.Input ? -1 : ip[row + Ip.OutIf]
     words[w + LogRecord.Mark] = ip[row + Ip.Mark]
     words[w + LogRecord.Seconds] = this.plane.clock[Clock.WallSeconds]
     words[w + LogRecord.Nanos] = this.plane.clock[Clock.WallNanos]

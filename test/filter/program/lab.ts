@@ -87,6 +87,8 @@ export class Lab {
   private refused: number[] = []
   /** Listeners of queues: take the packet? */
   listener: ((slot: number, queue: number, hook: Hook, step: number) => boolean) | null = null
+  /** Sends the answer to a packet that was refused. */
+  answer: ((slot: number) => void) | null = null
   readonly options: LabOptions
 
   constructor(options: LabOptions) {
@@ -129,7 +131,10 @@ export class Lab {
   private host(): FilterHost {
     return {
       lose: (_iface, _slot, reason: Drop) => void this.lost.push(DROPS[reason][0]),
-      reject: (_slot, how) => void this.refused.push(how),
+      reject: (slot, how) => {
+        this.refused.push(how)
+        this.answer?.(slot)
+      },
       addressType: (ip, at, family) => this.typeOf(ip, at, family),
       reversePath: () => true,
       addressOf: (_slot, iface, _toHop, words) => {
@@ -192,8 +197,9 @@ export class Lab {
     const { filter, ip, nowMs } = this
     const slot = this.lay(packet, way)
     const row = slot << IP_SHIFT
-    this.lost = []
-    this.refused = []
+    // The answer to a refused packet is sent while that packet is still in hand.
+    if (this.answer === null) this.lost = []
+    if (!way.local) this.refused = []
     let hook = way.local ? Hook.Output : Hook.Prerouting
     let end = ''
     if (way.local) ip[row + Ip.OutIf] = this.interfaces.indexOf(this.route(slot))

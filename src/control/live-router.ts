@@ -1,0 +1,110 @@
+/**
+ * A router as the control thread holds it: its interfaces, tables in shared memory, and the commands that
+ * make the worker's side.
+ */
+import { inSubnet, readCidr } from '../config/address.ts'
+import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig } from '../config/types.ts'
+import type { Command, FilterMemory } from '../engine/command.ts'
+import { conntrackMemory } from '../filter/conntrack/layout.ts'
+import { Mappings } from '../filter/nat/mappings.ts'
+import { ringMemory } from '../packet/ring.ts'
+import type { RouteWriter } from '../router/route-writer.ts'
+import type { Policy } from '../router/routes.ts'
+import { policiesOf } from './addressing.ts'
+import type { LiveRules, Subnet } from './rules.ts'
+
+/** Connections; memory is touched as they come. */
+const CONNECTIONS = 262144
+/** Of LOG and NFLOG records that nobody has read yet, each. */
+const LOG_BYTES = 1 << 18
+
+export interface LiveInterface {
+  index: number
+  name: string
+  config: InterfaceConfig
+  mac: Uint8Array
+  /** Port index of the router's end. */
+  port: number
+}
+
+export interface LiveRouter {
+  id: number
+  name: string
+  /** Port index that counts what the router itself makes and holds. */
+  home: number
+  interfaces: Map<string, LiveInterface>
+  routes: RouteConfig[]
+  policies: PolicyConfig[]
+  writer: RouteWriter
+  neighbours: SharedArrayBuffer
+  filter: FilterMemory
+  rules: LiveRules
+  seed: number
+}
+
+export function addCommand(router: LiveRouter): Command {
+  const { id, name, home, neighbours, filter, seed } = router
+  return {
+    op: 'router-add',
+    id,
+    name,
+    home,
+    routes: router.writer.memory,
+    policies: policyList(router),
+    neighbours,
+    filter,
+    closed: true,
+    seed,
+  }
+}
+
+export function filterMemory(seed: number): FilterMemory {
+  const conntrack = conntrackMemory(CONNECTIONS)
+  const mappings = Mappings.memory(CONNECTIONS, seed, true)
+  return { conntrack, mappings, report: { log: ringMemory(LOG_BYTES), nflog: ringMemory(LOG_BYTES) } }
+}
+
+/** By index; '' where there is none. */
+export function interfaceNames(router: LiveRouter): string[] {
+  const names: string[] = []
+  for (const { index, name } of router.interfaces.values()) names[index] = name
+  return Array.from(names, (name) => name ?? '')
+}
+
+export function subnetOf(text: string): Subnet {
+  const cidr = readCidr(text)
+  return { cidr: text, contains: (address) => inSubnet(address, cidr) }
+}
+
+export function policyList(router: LiveRouter): Policy[] {
+  return policiesOf(router.policies, (name) => indexIn(router, name))
+}
+
+export function indexIn(router: LiveRouter, name: string): number {
+  const live = router.interfaces.get(name)
+  if (!live) throw new Error(`router ${router.name}: no interface ${name}`)
+  return live.index
+}
+
+/** A port with nothing special about it. */
+export function plainPort(
+  device: PortConfig['device'],
+  mtu: number,
+  fault?: PortConfig['fault'],
+): PortConfig {
+  const none = Number.POSITIVE_INFINITY
+  return {
+    device,
+    vlan: { mode: 'unaware' },
+    mtu,
+    learning: true,
+    flood: { unknown: true, multicast: true, broadcast: true },
+    isolated: false,
+    hairpin: false,
+    locked: false,
+    limit: 0,
+    storm: { unknown: none, multicast: none, broadcast: none },
+    statics: [],
+    fault,
+  }
+}
