@@ -16,13 +16,13 @@
  * From an established connection, packets like one before skip the rules of a hook, but not their counters
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
-import type { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
-import { CtState, IP_SHIFT, Ip } from '../packet/ip.ts'
+import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
 import { Manip } from './nat/range.ts'
+import { Connections } from './program/connections.ts'
 import { FlowCache } from './program/flow-cache.ts'
-import { type ConntrackLike, type FilterHost, PASS } from './program/host.ts'
+import type { ConntrackLike, FilterHost } from './program/host.ts'
 import { Head, HOOKS, TableId } from './program/layout.ts'
 import type { ProgramMemory } from './program/memory.ts'
 import { Plane } from './program/plane.ts'
@@ -51,7 +51,6 @@ const ORDER: readonly (readonly number[])[] = [
   [Step.Mangle, Step.NatSrc, Step.Confirm],
 ]
 const MAX_STEPS = 8
-const CONFIRMED = 8
 const CACHE_LINES = 32768
 
 export interface NetfilterParts {
@@ -85,6 +84,7 @@ export class Netfilter implements Hooks {
   readonly cache: FlowCache
   private readonly plane: Plane
   private readonly walk: Walk
+  private readonly connections: Connections
   private readonly report: Report
   private readonly seed: number
   /** Changes when a conntrack entry begins to stand for another connection. */
@@ -93,8 +93,6 @@ export class Netfilter implements Hooks {
   private v6: Program | null = null
   /** Steps that do something: [family 0 or 1][hook], MAX_STEPS each; -1 ends. */
   private readonly steps = new Int32Array(2 * HOOKS * MAX_STEPS).fill(-1)
-  /** Ip.Ct of the packet that is being refused, for its answer; -1 = none. */
-  private attached = -1
   private readonly idleAt = new Uint8Array(HOOKS).fill(1)
 
   constructor({ cacheLines = CACHE_LINES, conntrack, host, ip, pool, report, seed }: NetfilterParts) {
@@ -103,6 +101,7 @@ export class Netfilter implements Hooks {
     this.report = report
     this.seed = seed
     this.serials = new Int32Array(conntrack.capacity)
+    this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
   }
@@ -219,69 +218,27 @@ export class Netfilter implements Hooks {
   }
 
   private connection(step: Step, slot: number, row: number, nowMs: number): Verdict {
-    const { plane, serials } = this
-    const { conntrack, ip } = plane
-    if (step === Step.NatDst) return this.nat(Manip.Destination, slot, row, nowMs)
-    if (step === Step.NatSrc) return this.nat(Manip.Source, slot, row, nowMs)
-    let result: number
-    if (step === Step.Conntrack) {
-      if (this.attached >= 0) return this.attach(row)
-      result = conntrack.in(slot, nowMs)
-      const node = ip[row + Ip.Ct]
-      if (result === PASS && node >= 0 && ip[row + Ip.CtState] !== CtState.Established) {
-        if ((conntrack.status(node >> 1) & CONFIRMED) === 0) serials[node >> 1]++
-      }
-    } else if ((ip[row + Ip.Ct] & 1) !== 0) return Verdict.Accept
-    else result = conntrack.confirm(slot, nowMs)
-    if (result === PASS) return Verdict.Accept
-    plane.reason = result
-    return Verdict.Drop
-  }
-
-  /**
-   * The answer to a packet that was refused belongs to that packet's connection (nf_ct_attach), though nobody
-   * can find it yet, or ever: it is translated back.
-   */
-  private attach(row: number): Verdict {
-    const { ip } = this.plane
-    ip[row + Ip.Ct] = this.attached ^ 1
-    ip[row + Ip.CtState] = CtState.Related
-    this.attached = -1
-    return Verdict.Accept
-  }
-
-  /** As nf_nat_inet_fn: the chain chooses for a new connection, or nothing does; then the packet is rewritten. */
-  private nat(manip: Manip, slot: number, row: number, nowMs: number): Verdict {
-    const { plane } = this
-    const { conntrack, ip } = plane
-    if (ip[row + Ip.Ct] < 0) return Verdict.Accept
-    if (ip[row + Ip.CtState] === CtState.New && conntrack.natFresh(slot, manip)) {
-      const program = ip[row + Ip.Family] === 4 ? this.v4 : this.v6
+    const { connections, plane } = this
+    if (step === Step.Conntrack) return connections.track(slot, row, nowMs)
+    if (step === Step.Confirm) return connections.confirm(slot, row, nowMs)
+    const manip = step === Step.NatDst ? Manip.Destination : Manip.Source
+    if (connections.asks(slot, row, manip)) {
+      const program = plane.ip[row + Ip.Family] === 4 ? this.v4 : this.v6
       if (has(program, TableId.Nat, plane.hook)) {
         const verdict = this.table(TableId.Nat, slot, nowMs)
         if (verdict !== Verdict.Accept) return verdict
       }
-      if (conntrack.natFresh(slot, manip)) {
-        const result = conntrack.natSetup(slot, manip, null, nowMs)
-        if (result !== PASS) return this.refuse(result)
-      }
     }
-    const result = conntrack.natApply(slot, manip)
-    return result === PASS ? Verdict.Accept : this.refuse(result)
-  }
-
-  private refuse(reason: Drop): Verdict {
-    this.plane.reason = reason
-    return Verdict.Drop
+    return connections.translate(slot, row, manip, nowMs)
   }
 
   private drop(hook: Hook, slot: number, row: number, nowMs: number): Verdict {
     const { conntrack, host, ip, reason, refused, reply } = this.plane
     const iface = hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf]
     if (refused !== 0) {
-      this.attached = ip[row + Ip.Ct]
+      this.connections.attached = ip[row + Ip.Ct]
       host.reject(slot, reply, nowMs)
-      this.attached = -1
+      this.connections.attached = -1
     }
     if (this.wantsWhole) conntrack.drop(slot)
     host.lose(iface, slot, reason)
