@@ -241,14 +241,11 @@ export class Conntrack {
     const { hashes, ip, t, table } = this
     if (table.count < this.settings.prefetchFrom) return
     const most = n < MOST_PREFETCHED ? n : MOST_PREFETCHED
-    let sum = 0
     for (let i = 0; i < most; i++) {
       tuple.ofPacket(ip, slots[i] << IP_SHIFT, 0, t)
       hashes[i] = table.hash(t)
-      sum ^= table.touchIndex(hashes[i])
     }
-    for (let i = 0; i < most; i++) sum ^= table.touchEntry(hashes[i])
-    this.fetched = sum
+    this.fetched = table.touch(hashes, most)
   }
 
   /** Once a second. */

@@ -39,6 +39,11 @@ export class EntryTable {
   private readonly mask: number
   private readonly nodeMask: number
   private readonly seeds: Int32Array
+  private readonly k0: number
+  private readonly k1: number
+  private readonly k2: number
+  private readonly k3: number
+  private readonly k4: number
   private readonly scratch = new Int32Array(T.Words)
 
   /** @param memory new, or that of a worker before */
@@ -54,7 +59,13 @@ export class EntryTable {
     let nodes = 4
     while (nodes < 2 * memory.due.length) nodes *= 2
     this.nodeMask = nodes - 1
-    this.seeds = memory.header.subarray(Header.Seeds, Header.Words)
+    const k = memory.header.subarray(Header.Seeds, Header.Words)
+    this.seeds = k
+    this.k0 = k[0]
+    this.k1 = k[1] | 1
+    this.k2 = k[2] | 1
+    this.k3 = k[3] | 1
+    this.k4 = k[4] | 1
   }
 
   get count(): number {
@@ -62,21 +73,23 @@ export class EntryTable {
   }
 
   hash(t: Int32Array): number {
-    const k = this.seeds
-    let h = Math.imul(t[T.Src] ^ k[0], k[1] | 1)
-    h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst], k[2] | 1)
-    h = Math.imul(h ^ (h >>> 15) ^ t[T.Ports], k[3] | 1)
-    h = Math.imul(h ^ (h >>> 15) ^ t[T.Key], k[4] | 1)
-    if ((t[T.Key] & V6) !== 0) {
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Src + 1], k[5] | 1)
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Src + 2], k[6] | 1)
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Src + 3], k[7] | 1)
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst + 1], k[8] | 1)
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst + 2], k[9] | 1)
-      h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst + 3], k[10] | 1)
-    }
+    let h = Math.imul(t[T.Src] ^ this.k0, this.k1)
+    h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst], this.k2)
+    h = Math.imul(h ^ (h >>> 15) ^ t[T.Ports], this.k3)
+    const key = t[T.Key]
+    h = Math.imul(h ^ (h >>> 15) ^ key, this.k4)
+    if ((key & V6) !== 0) h = this.hash6(t, h)
     h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
     return h ^ (h >>> 13)
+  }
+
+  private hash6(t: Int32Array, h: number): number {
+    const k = this.seeds
+    for (let i = 1; i < 4; i++) {
+      h = Math.imul(h ^ (h >>> 15) ^ t[T.Src + i], k[4 + i] | 1)
+      h = Math.imul(h ^ (h >>> 15) ^ t[T.Dst + i], k[7 + i] | 1)
+    }
+    return h
   }
 
   /** entry << 1 | direction of this tuple, whose hash is `h`; -1 = there is none. */
@@ -221,20 +234,21 @@ export class EntryTable {
     return place === 0 ? -1 : place & this.nodeMask
   }
 
-  /** Reads the index where `find` will start. */
-  touchIndex(h: number): number {
-    return this.index[h & this.mask]
-  }
-
-  /** Reads the lines of the entry that `find` will find, when `touchIndex` has brought the index. */
-  touchEntry(h: number): number {
+  /**
+   * Reads the lines that `find` will read for `n` hashes, which turn into nodes. Three short loops, so that
+   * the processor has many of their loads on the way at once.
+   */
+  touch(hashes: Int32Array, n: number): number {
     const { index, mask, nodeMask, words } = this
-    for (let i = h & mask; ; i = (i + 1) & mask) {
-      const place = index[i]
-      if (place === 0) return 0
-      if (((place ^ h) & ~nodeMask) !== 0) continue
-      const e = ((place & nodeMask) >> 1) << ENT_SHIFT
-      return words[e] ^ words[e + Ent.Counters]
+    let sum = 0
+    for (let i = 0; i < n; i++) sum ^= index[hashes[i] & mask]
+    for (let i = 0; i < n; i++) {
+      const h = hashes[i]
+      let place = index[h & mask]
+      for (let at = h + 1; place !== 0 && ((place ^ h) & ~nodeMask) !== 0; at++) place = index[at & mask]
+      hashes[i] = ((place & nodeMask) >> 1) << ENT_SHIFT
     }
+    for (let i = 0; i < n; i++) sum ^= words[hashes[i]] ^ words[hashes[i] + Ent.Counters]
+    return sum
   }
 }
