@@ -37,8 +37,8 @@ import * as viewRouter from './view-router.ts'
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
 
-/** How often the namespaces of ports are looked at. */
-const NAMESPACE_CHECK_MS = 500
+/** How often namespaces of ports, and what rules want logged, are looked at. */
+const WATCH_MS = 500
 
 export class Fabric extends EventEmitter<FabricEvents> {
   config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
@@ -68,7 +68,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
     this.link.on('died', (error: Error) => void this.restart(error))
-    this.watch = setInterval(() => this.lookForNamespaces(), NAMESPACE_CHECK_MS)
+    this.watch = setInterval(() => this.lookAround(), WATCH_MS)
     this.watch.unref()
   }
 
@@ -161,7 +161,10 @@ export class Fabric extends EventEmitter<FabricEvents> {
     if (port && !port.down && readDevice(port) === null) void this.giveUp(port, errno)
   }
 
-  private lookForNamespaces(): void {
+  private lookAround(): void {
+    for (const { name, ruleLog } of this.inventory.routing.routers.values()) {
+      ruleLog.read((line) => this.log.info({ router: name }, line.text))
+    }
     for (const port of this.inventory.ports.values()) {
       // A packet socket's kernel tells of a lost device once, and a transmit may have heard it.
       const gone = namespaceGone(port) || (port.config.device.type === 'packet' && readDevice(port) === null)
@@ -228,21 +231,13 @@ export class Fabric extends EventEmitter<FabricEvents> {
     return this.inventory.find(name)
   }
 
-  ports(): PortStatus[] {
-    return view.ports(this)
-  }
+  ports = (): PortStatus[] => view.ports(this)
   fdb(filter: view.FdbFilter = {}): FdbRow[] {
     return view.fdb(this, filter)
   }
-  vlans(): VlanRow[] {
-    return view.vlans(this)
-  }
-  counters(): CounterRow[] {
-    return view.counters(this)
-  }
-  drops(): DropRow[] {
-    return view.drops(this)
-  }
+  vlans = (): VlanRow[] => view.vlans(this)
+  counters = (): CounterRow[] => view.counters(this)
+  drops = (): DropRow[] => view.drops(this)
   routes(router?: string): RouteRow[] {
     return viewRouter.routes(this, router)
   }

@@ -11,6 +11,7 @@ import { ringMemory } from '../packet/ring.ts'
 import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
 import { policiesOf } from './addressing.ts'
+import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
 
 /** Connections; memory is touched as they come. */
@@ -39,6 +40,7 @@ export interface LiveRouter {
   neighbours: SharedArrayBuffer
   filter: FilterMemory
   rules: LiveRules
+  ruleLog: RuleLog
   seed: number
 }
 

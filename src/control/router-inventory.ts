@@ -26,6 +26,7 @@ import {
   policyList,
   subnetOf,
 } from './live-router.ts'
+import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 
 /** Neighbours of each family. */
@@ -44,6 +45,7 @@ export class RouterInventory {
   async add(name: string): Promise<void> {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
     const seed = (Math.random() * 0x100000000) | 0
+    const filter = filterMemory(seed)
     const router: LiveRouter = {
       id: this.inventory.freeStage(),
       name,
@@ -53,8 +55,9 @@ export class RouterInventory {
       policies: [],
       writer: new RouteWriter(),
       neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
-      filter: filterMemory(seed),
+      filter,
       rules: NO_RULES,
+      ruleLog: new RuleLog(filter.report.log),
       seed,
     }
     await this.link.send(addCommand(router))
@@ -165,6 +168,7 @@ export class RouterInventory {
     const load = loadOf(rules, router.rules)
     await this.link.send({ op: 'router-rules', id: router.id, load, profile: config.profile })
     router.rules = rules
+    router.ruleLog.use([rules.v4, rules.v6], interfaceNames(router))
   }
 
   /** Rules name interfaces, which have another index or are new now. */

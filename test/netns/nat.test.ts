@@ -114,3 +114,38 @@ COMMIT
     }
   })
 })
+
+describe.skipIf(lacking)('LOG', () => {
+  it('a rule that logs makes a line of the log, as the kernel writes it', async () => {
+    const { mkdtempSync, rmSync, writeFileSync } = await import('node:fs')
+    const { join } = await import('node:path')
+    const { tmpdir } = await import('node:os')
+    const folder = mkdtempSync(join(tmpdir(), 'tl-rules-'))
+    writeFileSync(
+      join(folder, 'log.rules'),
+      '*filter\n-A INPUT -p icmp -j LOG --log-prefix "ping: "\nCOMMIT\n',
+    )
+    const lines: string[] = []
+    const [inside] = lab.spaces(1)
+    const log = { info: (_: object, text: string) => lines.push(text), warn() {}, error() {} }
+    const fabric = await openFabric(
+      {
+        switches: {
+          lan: { ports: { one: { tap: { name: 'eth0', netns: inside, addresses: ['10.10.0.2/24'] } } } },
+        },
+        routers: {
+          edge: {
+            interfaces: { lan: { switch: 'lan', addresses: ['10.10.0.1/24'] } },
+            rules: join(folder, 'log.rules'),
+          },
+        },
+      },
+      { log },
+    )
+    fabrics.push(fabric)
+    rmSync(folder, { recursive: true })
+    expect(await lab.ping(inside, '10.10.0.1', 1)).toBe(1)
+    await new Promise((resolve) => setTimeout(resolve, 1200))
+    expect(lines.join('\n')).toMatch(/ping: IN=lan .*SRC=10\.10\.0\.2 DST=10\.10\.0\.1 .*PROTO=ICMP/)
+  })
+})

@@ -10,7 +10,7 @@
  *     a dispatch over all of them           90 ns       0.1 ns         0.01 ns a rule
  *     established, from the flow cache      80 ns       80 ns          80 ns (all rules)
  *
- * Generated code was not taken: V8 leaves functions as long as ten thousand rules unoptimised.
+ * Generated code was not tried: a rule costs about as much as the cache line it is read from.
  */
 import { Verdict } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
