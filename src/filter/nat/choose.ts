@@ -32,6 +32,8 @@ const MAPPING_ATTEMPTS = 512
 
 export class Choice {
   readonly random = new RandomPorts()
+  /** Moves service ports of clients (ports.ts, `shadows`). The kernel did in 5.17 only. */
+  shadowSafe = true
   private readonly entries: Entries
   private readonly mappings: Mappings
   private readonly seeds: Int32Array
@@ -80,7 +82,7 @@ export class Choice {
     let random = (flags & RangeFlag.Random) !== 0
     tuple.copy(from, to)
     if (manip === Manip.Source && !random) {
-      random = this.mustMove(self, from, proto)
+      random = range !== null && (flags & RangeFlag.Addresses) !== 0 && this.mustMove(self, from, proto)
       if (!random) {
         if (range === null || within(from, range)) {
           if (!this.taken(to, self, ATTEMPTS, nowMs)) return true
@@ -103,7 +105,7 @@ export class Choice {
   }
 
   private mustMove(self: number, from: Int32Array, proto: number): boolean {
-    if (proto !== Protocol.Tcp && proto !== Protocol.Udp) return false
+    if (!this.shadowSafe || (proto !== Protocol.Tcp && proto !== Protocol.Udp)) return false
     if ((this.entries.table.words[(self << ENT_SHIFT) + Ent.Status] & Status.Local) !== 0) return false
     return shadows(from[T.Ports] >>> 16, from[T.Ports] & 0xffff)
   }

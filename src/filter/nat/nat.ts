@@ -20,6 +20,9 @@
  *     address-dependent            from an address that it has spoken to
  *     address-and-port-dependent   only answers, as in linux
  *
+ * One thing is safer than the kernel: a client's service port is not kept (`shadows` in ports.ts), unless
+ * `choice.shadowSafe` is false.
+ *
  * A packet from inside to an external port (hairpin) gets its own external source (RFC 4787 REQ-9).
  */
 import { Drop } from '../../packet/drop.ts'
@@ -46,7 +49,7 @@ export class Nat implements Released {
   filtering: Filtering
   private readonly ct: Conntrack
   private readonly mappings: Mappings
-  private readonly choice: Choice
+  readonly choice: Choice
   private readonly pool: Pool
   private readonly ip: Int32Array
   private readonly work: NatRange = new Int32Array(RangeWord.Words)
