@@ -9,7 +9,7 @@
  *     sources   four words per place: how many entries a source has                            (sources.ts)
  *     header    counts and the seeds of the hash;   stats   doubles, see Stat
  *
- *     bytes per entry of a table of 1,000,000      IPv4  153      IPv6  199
+ *     bytes per entry of a table of 1,000,000      IPv4  151      IPv6  199
  *
  * An entry is made of two tuples, of the original direction and of the reply. Without NAT the one is the
  * other turned around; with NAT the reply tuple is what the answers look like when they arrive here.

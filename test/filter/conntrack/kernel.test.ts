@@ -77,20 +77,20 @@ describe.skipIf(lacking)(`conntrack as the kernel does it${lacking ? ` (${lackin
   }
 
   test('TCP, from the first SYN on', () => {
-    for (let seed = 1; seed <= 14; seed++) converse(seed, 14, ['>S', '<SA', '>A'])
+    for (let seed = 1; seed <= 8; seed++) converse(seed, 14, ['>S', '<SA', '>A'])
   })
 
   test('TCP, closing', () => {
-    for (let seed = 101; seed <= 110; seed++)
+    for (let seed = 101; seed <= 106; seed++)
       converse(seed, 14, ['>S', '<SA', '>A', '>PA', '<A', '>FA', '<FA', '>A'])
   })
 
   test('TCP, anything in any order', () => {
-    for (let seed = 201; seed <= 216; seed++) converse(seed, 12, [])
+    for (let seed = 201; seed <= 210; seed++) converse(seed, 12, [])
   })
 
   test('TCP, simultaneous open', () => {
-    for (let seed = 301; seed <= 306; seed++) converse(seed, 10, ['>S', '<S', '>SA', '<SA', '>A'])
+    for (let seed = 301; seed <= 304; seed++) converse(seed, 10, ['>S', '<S', '>SA', '<SA', '>A'])
   })
 
   test('UDP, ICMP, other protocols', () => {

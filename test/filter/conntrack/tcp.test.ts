@@ -342,11 +342,14 @@ describe('out of step', () => {
     expect(t.tcpState()).toBe('TIME_WAIT')
   })
 
-  test('an ACK to a SYN of a half-open connection passes, and the RST it draws ends it', () => {
+  test('a SYN that is challenged, and the RST that answers: the entry gives way to the next SYN', () => {
     const t = talk()
     t.a('S', 0, 0)
     expect(t.b('A', 900, 4000)).toBe('ESTABLISHED')
     expect(t.tcpState()).toBe('SYN_SENT')
-    expect(t.send({ ...A, flags: 'R', seq: X + 4000 }).state).not.toBe('NEW')
+    expect(t.a('R', 4001, 0)).toBe('INVALID')
+    expect(t.a('R', 4000, 0)).toBe('ESTABLISHED')
+    expect(t.tcpState()).toBe('CLOSE')
+    expect(t.a('S', 0, 0)).toBe('NEW')
   })
 })
