@@ -27,16 +27,8 @@ import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
 import { applyRouter } from './routers.ts'
 import { applySettings } from './settings.ts'
+import { Spinner } from './spin.ts'
 
-/**
- * The adaptive policy spins for so long after a breath with at most SPIN_PACKETS packets: requests and
- * responses, where waking from sleep is most of the latency. Under more traffic the kernel has the next
- * packet ready anyway, and spinning would only take the core from whoever makes it. A spin in vain
- * doubles the number of chances that are let pass, up to 2^SPIN_BACKOFF.
- */
-const SPIN_US = 50
-const SPIN_PACKETS = 2
-const SPIN_BACKOFF = 6
 /** Resolution of the plane's timers; what a tick may do is bounded. */
 const TICK_MS = 200
 
@@ -58,6 +50,8 @@ export class Engine implements PortHost {
   onPortDoubt: (index: number, errno: number) => void = () => {}
   /** Told about ports that have frames for the control thread. */
   notify: (index: number) => void = () => {}
+  supers = 0
+  private readonly spinner = new Spinner()
   private policy: PollPolicy = 'adaptive'
   private running = false
   private nextTickMs = 0
@@ -96,19 +90,13 @@ export class Engine implements PortHost {
   loop(between: () => void): void {
     this.running = true
     const { events, clock } = this.memory
+    const { spinner } = this
     let packets = 0
-    let vain = 0
-    let pass = 0
     while (this.running) {
       const beforeMs = clock[Clock.MonotonicMs]
-      let spin = 0
-      if (this.policy === 'adaptive' && packets > 0 && packets <= SPIN_PACKETS && --pass < 0) spin = SPIN_US
+      const spin = this.policy === 'adaptive' ? spinner.next(packets, this.supers, beforeMs) : 0
       const n = this.io.wait(this.policy === 'busy' ? 0 : this.timeout(beforeMs), spin)
-      if (spin > 0) {
-        const slept = clock[Clock.MonotonicMs] - beforeMs > (2 * SPIN_US) / 1000
-        vain = slept ? Math.min(vain + 1, SPIN_BACKOFF) : 0
-        pass = slept ? 1 << vain : 0
-      }
+      if (spin > 0) spinner.done(clock[Clock.MonotonicMs] - beforeMs)
       for (let i = 0; i < n; i++) {
         const token = events[2 * i]
         if (token < 0) between()

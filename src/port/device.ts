@@ -59,7 +59,10 @@ export class DevicePort implements Port {
       if (meta[m + Meta.GsoSize] !== 0) supers++
     }
     countRx(this.host, this.index, n, bytes)
-    if (supers > 0) this.host.memory.counters[this.index * COUNTER_WORDS + Counter.RxSuper] += supers
+    if (supers > 0) {
+      this.host.supers = (this.host.supers + supers) | 0
+      this.host.memory.counters[this.index * COUNTER_WORDS + Counter.RxSuper] += supers
+    }
     return n
   }
 

@@ -29,6 +29,8 @@ export interface PortHost {
   readonly pool: Pool
   /** The batch in hand: `take` needs it. */
   readonly batch: Batch
+  /** Super-frames received so far: their sender is in the middle of a stream. */
+  supers: number
   /** Asks the loop to call `rx` of this port in the same or the next round. */
   ready(port: number): void
   /** Tells the control thread that a port has something for it. */

@@ -47,7 +47,14 @@ test('what ports take is replaced, each slot stays somewhere exactly once', () =
   fc.assert(
     fc.property(steps, (rounds) => {
       const { batch, pool } = filled(8, 20)
-      const host: PortHost = { memory: planeMemory(1), pool, batch, ready: () => {}, notify: () => {} }
+      const host: PortHost = {
+        memory: planeMemory(1),
+        pool,
+        batch,
+        ready: () => {},
+        notify: () => {},
+        supers: 0,
+      }
       const held: number[] = []
       for (const round of rounds) {
         batch.n = 8
@@ -72,7 +79,7 @@ test('what ports take is replaced, each slot stays somewhere exactly once', () =
 
 test('the first taker gets the packet itself, the second a copy, and an empty pool says no', () => {
   const { batch, pool } = filled(2, 4)
-  const host: PortHost = { memory: planeMemory(1), pool, batch, ready: () => {}, notify: () => {} }
+  const host: PortHost = { memory: planeMemory(1), pool, batch, ready: () => {}, notify: () => {}, supers: 0 }
   const slot = batch.slots[0]
   pool.reset(slot, 3)
   pool.bytes.set([7, 8, 9], pool.at(slot))
