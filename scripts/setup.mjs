@@ -6,9 +6,9 @@
 // Does only what is missing, and says what it does. Packages are installed when run as root on a
 // system with apt-get; otherwise it prints the command and stops.
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readdirSync, statSync, symlinkSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, realpathSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -100,7 +100,10 @@ function addon() {
     }
   }
   say('compiling the native addon')
-  run(process.execPath, [join(root, 'node_modules/node-gyp/bin/node-gyp.js'), 'rebuild', '--silent'])
+  // Node's own headers where they came with it; else node-gyp fetches them.
+  const prefix = dirname(dirname(realpathSync(process.execPath)))
+  const own = existsSync(join(prefix, 'include/node/node_api.h')) ? [`--nodedir=${prefix}`] : []
+  run(process.execPath, [join(root, 'node_modules/node-gyp/bin/node-gyp.js'), 'rebuild', '--silent', ...own])
 }
 
 function bundles() {
