@@ -1,5 +1,5 @@
 /**
- * What a port's packets go to: a switch, a wire, later a router. Called once per batch.
+ * What a port's packets go to: a switch, a wire or a router. Called once per batch.
  */
 import type { Batch } from './batch.ts'
 

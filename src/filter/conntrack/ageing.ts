@@ -7,7 +7,7 @@
  * packet that keeps an entry alive only writes ExpiresMs; `due` follows when the sweep comes by. So a sweep
  * of half a million entries reads 2 MB, some 1 to 2 ms, and a packet touches no list and no timer.
  *
- *     tick     once a second: up to PLACES_PER_TICK, reclaims no more than REAP at a time
+ *     tick     each tick: up to PLACES_PER_TICK, reclaims no more than REAP at a time
  *     create   every new entry pays for CREATE_PLACES places: a flood reclaims as fast as it fills
  *
  * Pressure. When the table is full, a place is looked for where the new flow would lie, in REACH places of
