@@ -1,6 +1,7 @@
 // What JavaScript gets from this addon. src/native.ts is the typed contract; no policy here.
 #include <napi.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -71,6 +72,14 @@ Napi::Value js_open_packet(const Napi::CallbackInfo& info) {
   result.Set("fd", socket.fd);
   result.Set("vnetSize", socket.vnetSize);
   return result;
+}
+
+// inode(path) -> number, -1 when there is no such file. Asked twice a second of every namespace: unlike
+// fs.statSync it leaves nothing for the garbage collector.
+Napi::Value js_inode(const Napi::CallbackInfo& info) {
+  struct stat found;
+  const bool there = info[0].IsString() && stat(info[0].As<Napi::String>().Utf8Value().c_str(), &found) == 0;
+  return Napi::Number::New(info.Env(), there ? static_cast<double>(found.st_ino) : -1);
 }
 
 // readLink(netns, name) -> { index, mac, mtu, up, carrier } or null
@@ -159,6 +168,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Io", define_io(env));
   exports.Set("openTap", Napi::Function::New(env, js_open_tap));
   exports.Set("openPacket", Napi::Function::New(env, js_open_packet));
+  exports.Set("inode", Napi::Function::New(env, js_inode));
   exports.Set("readLink", Napi::Function::New(env, js_read_link));
   exports.Set("changeLink", Napi::Function::New(env, js_change_link));
   exports.Set("setPersist", Napi::Function::New(env, js_set_persist));

@@ -91,6 +91,8 @@ export interface Native {
   openTap(request: TapRequest): TapDevice
   /** A raw, promiscuous socket on an existing device. */
   openPacket(request: { netns?: string; name: string; vnetHdr?: boolean }): { fd: number; vnetSize: number }
+  /** Inode of a file: the identity of a namespace. -1 when it is gone. Allocates nothing but the number. */
+  inode(path: string): number
   /** null when there is no such device. */
   readLink(netns: string, name: string): Link | null
   changeLink(netns: string, name: string, change: { mac?: Uint8Array; mtu?: number; up?: boolean }): void

@@ -31,13 +31,14 @@ export function cpuOf(pids) {
 const inNamespace = (namespace, command, args) => ['ip', ['netns', 'exec', namespace, command, ...args]]
 
 /** TCP: payload at the receiver, Gb/s, and what it cost the subject. */
-export async function tcp(lab, streams, seconds) {
+export async function tcp(lab, streams, seconds, mbps = 0) {
   const port = lab.port()
   const server = start(...inNamespace(lab.server, 'iperf3', ['-s', '-1', '-p', `${port}`, '--forceflush']))
   try {
     await said(server, /listening/i)
     const before = cpuOf(lab.pids)
     const args = ['-c', SERVER, '-p', `${port}`, '-t', `${seconds}`, '-P', `${streams}`, '-C', 'cubic', '-J']
+    if (mbps > 0) args.push('-b', `${mbps}M`)
     const report = JSON.parse(await output(...inNamespace(lab.client, 'iperf3', args), (seconds + 15) * 1000))
     const after = cpuOf(lab.pids)
     const received = report.end.sum_received
@@ -55,7 +56,7 @@ export async function tcp(lab, streams, seconds) {
 }
 
 /** One burst of small datagrams: what was sent and what arrived. */
-async function shot(lab, seconds, pps) {
+export async function shot(lab, seconds, pps) {
   const port = `${lab.port()}`
   const sink = start(...inNamespace(lab.server, LOAD, ['sink', SERVER, port]))
   try {

@@ -2,7 +2,7 @@
  * Opening what a port stands on. The control thread opens and closes devices; the worker only uses
  * their descriptors. Whatever fails here leaves nothing behind.
  */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { netnsPath } from '../config/netns.ts'
 import type { DeviceConfig, OffloadConfig } from '../config/types.ts'
 import { DeviceKind, native, type TapDevice } from '../native.ts'
@@ -98,7 +98,7 @@ function openPacketDevice(name: string, netnsName: string): OpenDevice {
 /** Inode of a namespace's file; 0 for our own, -1 when it is gone. */
 export function netnsInode(netns: string): number {
   if (netns === '') return 0
-  return statSync(netns, { throwIfNoEntry: false })?.ino ?? -1
+  return native.inode(netns)
 }
 
 export function parseMac(text: string): Uint8Array {

@@ -37,8 +37,10 @@ import * as viewRouter from './view-router.ts'
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
 
-/** How often namespaces of ports, and what rules want logged, are looked at. */
+/** How often namespaces and logs are looked at: next to nothing is allocated then, so memory stays flat. */
 const WATCH_MS = 500
+/** Every how many of these looks the devices behind packet sockets are read, which costs a thread each. */
+const DEVICES_EVERY = 4
 
 export class Fabric extends EventEmitter<FabricEvents> {
   config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
@@ -56,6 +58,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   /** Changes are applied one after the other. */
   private turn: Promise<unknown> = Promise.resolve()
   private closed = false
+  private looks = 0
 
   private constructor(options: FabricOptions) {
     super()
@@ -165,10 +168,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
     for (const { name, ruleLog } of this.inventory.routing.routers.values()) {
       ruleLog.read((line) => this.log.info({ router: name }, line.text))
     }
+    const readDevices = this.looks++ % DEVICES_EVERY === 0
     for (const port of this.inventory.ports.values()) {
+      if (port.down) continue
       // A packet socket's kernel tells of a lost device once, and a transmit may have heard it.
-      const gone = namespaceGone(port) || (port.config.device.type === 'packet' && readDevice(port) === null)
-      if (!port.down && gone) void this.giveUp(port, -constants.errno.ENODEV)
+      const lost = readDevices && port.config.device.type === 'packet' && readDevice(port) === null
+      if (lost || namespaceGone(port)) void this.giveUp(port, -constants.errno.ENODEV)
     }
   }
 
