@@ -48,6 +48,13 @@ const SUBJECTS: Subject[] = [
     render: (rows, p, r) => r.vlansTable(rows, p),
   },
   {
+    name: 'interfaces',
+    description: "routers' interfaces: MAC, MTU, bytes, addresses and whether somebody else has one",
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (rows, p, r) => r.interfacesTable(rows, p),
+  },
+  {
     name: 'routes',
     description: 'routing tables, connected routes included',
     options: routerOption,

@@ -45,13 +45,14 @@ function resolveInterface(
 ): InterfaceConfig {
   const on = standsOn(name, keys, vlanAware)
   const own = 'mtu' in on ? on.mtu : on.type === 'packet' ? 0 : MTU
-  const { mac, mtu = own, rpFilter, clampMss, fault } = keys
+  const { mac, mtu = own, rpFilter, clampMss, dad, fault } = keys
   const config: InterfaceConfig = {
     on,
     addresses: keys.addresses.map((a) => a.text),
     mtu,
     rpFilter,
     clampMss,
+    dad,
   }
   if (mac !== undefined) config.mac = mac
   if (fault) config.fault = fault

@@ -40,6 +40,11 @@ export const interfaceSchema = fits(
       .default('off')
       .describe('Reverse-path filter (RFC 3704); off as the kernel has it, many distributions set loose'),
     clampMss: flag.default(false).describe("Lower the MSS of TCP to the path's MTU"),
+    dad: leaf(own.dad, { type: ['boolean', 'string'] })
+      .default('on')
+      .describe(
+        'Ask whether somebody else has our addresses: IPv6 before they are used (RFC 4862), IPv4 while they are; strict: IPv4 before, too (RFC 5227)',
+      ),
     fault: fault.optional(),
   }),
   (found, refuse) => {

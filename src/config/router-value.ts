@@ -27,6 +27,13 @@ export function table(found: unknown): number {
   throw new Wrong(`a table from 1 to ${TABLE_MAX}, or local, main or default`)
 }
 
+/** How addresses are looked after: router/neighbour-dad.ts. */
+export function dad(found: unknown): 'on' | 'off' | 'strict' {
+  if (found === 'strict') return 'strict'
+  if (found === true || found === false) return found ? 'on' : 'off'
+  throw new Wrong('true, false or strict')
+}
+
 /** Of an `ip rule`. The kernel's own stand at 0, 32766 and 32767. */
 export function priority(found: unknown): number {
   const expected = 'a priority from 1 to 4294967295'

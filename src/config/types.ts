@@ -110,6 +110,8 @@ export interface InterfaceConfig {
   mtu: number
   rpFilter: 'off' | 'strict' | 'loose'
   clampMss: boolean
+  /** Ask whether somebody else has our addresses: on, IPv4 in the background; strict, IPv4 before it is used. */
+  dad: 'on' | 'off' | 'strict'
   fault?: FaultSpec
 }
 

@@ -9,12 +9,18 @@ import type { InterfaceSettings } from '../engine/command.ts'
 import { IfFlag } from '../router/interfaces.ts'
 import type { RouteEntry } from '../router/route-writer.ts'
 import { DEFAULT_POLICIES, type Policy, RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
+import { addrText as text4 } from '../wire/ipv4.ts'
+import { addrText as text6 } from '../wire/ipv6.ts'
 
 /** One word, or four, most significant first. */
 export function wordsOfAddress(address: string): number[] {
   const bits = ipBits(address)
   if (!address.includes(':')) return [Number(bits) | 0]
   return [96n, 64n, 32n, 0n].map((shift) => Number((bits >> shift) & 0xffffffffn) | 0)
+}
+
+export function addressText(words: readonly number[]): string {
+  return words.length === 1 ? text4(words[0]) : text6(words[0], words[1], words[2], words[3])
 }
 
 export interface Network {
@@ -57,14 +63,14 @@ export function interfaceSettings(
   port: number,
   mac: Uint8Array,
   mtu: number,
-  noEthernet: boolean,
+  addresses: InterfaceSettings['addresses'],
 ): InterfaceSettings {
   let flags: number = IfFlag.Up
-  if (noEthernet) flags |= IfFlag.NoEthernet
+  if (config.on.type === 'tun') flags |= IfFlag.NoEthernet
   if (config.rpFilter === 'strict') flags |= IfFlag.RpStrict
   if (config.rpFilter === 'loose') flags |= IfFlag.RpLoose
   if (config.clampMss) flags |= IfFlag.ClampMss
-  return { name, port, mac, mtu, flags, addresses: addressesOf(config, mac) }
+  return { name, port, mac, mtu, flags, addresses }
 }
 
 /** What an interface's addresses put into the tables. */

@@ -19,10 +19,22 @@ export interface FabricOptions {
   poolSlots?: number
 }
 
+/** What became of an address of a router's interface. */
+export interface AddressEvent {
+  router: string
+  interface: string
+  address: string
+  /** valid with a `mac`: both use it. */
+  state: 'tentative' | 'valid' | 'duplicate'
+  /** Who else has it; null = nobody. */
+  mac: string | null
+}
+
 export interface FabricEvents {
   /** A port's device is gone or down. */
   'port-down': [{ switch: string; port: string; errno: number; reason: string }]
   'port-up': [{ switch: string; port: string }]
+  address: [AddressEvent]
   'worker-restarted': [{ error: Error }]
   /** The worker died too often; nothing is forwarded any more. */
   failed: [Error]

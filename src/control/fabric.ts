@@ -13,9 +13,11 @@ import { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { diffConfig } from '../config/diff.ts'
 import type { FabricConfig, PortConfig } from '../config/types.ts'
+import type { AddressNews } from '../engine/command.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
 import { Capture } from './capture.ts'
+import { hear, settled } from './detection.ts'
 import { type FabricEvents, type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
 import { namespaceExists } from './iproute.ts'
@@ -24,6 +26,7 @@ import type {
   CounterRow,
   DropRow,
   FdbRow,
+  InterfaceRow,
   NeighborRow,
   PortStatus,
   RouteRow,
@@ -69,6 +72,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.inventory = new Inventory(memory, this.link)
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
+    this.link.on('address', (news: AddressNews) => hear(this, news))
     this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
@@ -76,8 +80,8 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   /**
-   * Opens everything `config` describes (from loadConfig or checkConfigObject). Needs CAP_NET_ADMIN
-   * for devices, CAP_SYS_ADMIN to enter or create namespaces.
+   * Opens everything `config` describes (from loadConfig or checkConfigObject), and waits until addresses of
+   * routers are known to be free (detection.ts). Needs CAP_NET_ADMIN for devices, CAP_SYS_ADMIN for namespaces.
    * @throws Error with a sentence; nothing is left behind then
    */
   static async open(config: FabricConfig, options: FabricOptions = {}): Promise<Fabric> {
@@ -86,6 +90,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     try {
       await fabric.link.send({ op: 'poll', policy: config.poll })
       await fabric.apply(config)
+      await settled(fabric)
     } catch (error) {
       await fabric.close()
       throw error
@@ -243,19 +248,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
   vlans = (): VlanRow[] => view.vlans(this)
   counters = (): CounterRow[] => view.counters(this)
   drops = (): DropRow[] => view.drops(this)
-  routes(router?: string): RouteRow[] {
-    return viewRouter.routes(this, router)
-  }
-  neighbors(router?: string): NeighborRow[] {
-    return viewRouter.neighbors(this, router)
-  }
+  interfaces = (router?: string): InterfaceRow[] => viewRouter.interfaces(this, router)
+  routes = (router?: string): RouteRow[] => viewRouter.routes(this, router)
+  neighbors = (router?: string): NeighborRow[] => viewRouter.neighbors(this, router)
   /** Lines as iptables-save -c prints them, of every router and family. */
-  rules(router?: string): string[] {
-    return viewRouter.rules(this, router)
-  }
-  conntrack(router?: string): ConnectionRow[] {
-    return viewRouter.conntrack(this, router)
-  }
+  rules = (router?: string): string[] => viewRouter.rules(this, router)
+  conntrack = (router?: string): ConnectionRow[] => viewRouter.conntrack(this, router)
   status(): StatusReport {
     return view.status(this, this.link.running)
   }

@@ -11,6 +11,7 @@ import { ringMemory } from '../packet/ring.ts'
 import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
 import { policiesOf } from './addressing.ts'
+import type { OwnAddress } from './own-addresses.ts'
 import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
 
@@ -26,6 +27,7 @@ export interface LiveInterface {
   mac: Uint8Array
   /** Port index of the router's end. */
   port: number
+  addresses: OwnAddress[]
 }
 
 export interface LiveRouter {

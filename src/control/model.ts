@@ -99,6 +99,42 @@ export interface StatusReport {
   totals: { in: number; made: number; out: number; dropped: number; held: number; consumed: number }
 }
 
+export interface InterfaceRow {
+  router: string
+  name: string
+  /** switch, tap, tun, packet, memory. */
+  type: string
+  /** It is on a switch; null if it has a device of its own. */
+  switch: string | null
+  /** VLAN of that switch, null if that does not look at tags. */
+  vlan: number | null
+  /** 'switch.port' of `show ports`: its port in the switch, or the router's own. */
+  port: string
+  device: string | null
+  netns: string | null
+  state: 'up' | 'down'
+  reason: string | null
+  /** Ours; null for a TUN. */
+  mac: string | null
+  mtu: number
+  addresses: {
+    /** With prefix. */
+    address: string
+    /** tentative: being asked for; valid: nobody else has it; duplicate: somebody has. */
+    state: 'tentative' | 'valid' | 'duplicate'
+    /** Answered for, sent from, in the routing tables. */
+    used: boolean
+    /** MAC of who else has it, as far as that was heard. */
+    other: string | null
+  }[]
+  rxPackets: number
+  rxBytes: number
+  txPackets: number
+  txBytes: number
+  /** Of the router's port. */
+  drops: number
+}
+
 export interface RouteRow {
   router: string
   table: string

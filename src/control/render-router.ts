@@ -1,7 +1,7 @@
 /** The routers' tables for people. */
 import { lineOf } from '../filter/conntrack/row.ts'
-import type { ConnectionRow, NeighborRow, RouteRow } from './model.ts'
-import { dash, durationText, type Palette, PLAIN, table } from './render.ts'
+import type { ConnectionRow, InterfaceRow, NeighborRow, RouteRow } from './model.ts'
+import { bytesText, dash, durationText, type Palette, PLAIN, table } from './render.ts'
 
 function hopsText(row: RouteRow): string {
   if (row.kind !== 'unicast') return row.kind
@@ -9,6 +9,45 @@ function hopsText(row: RouteRow): string {
   return row.hops
     .map((h) => `${h.via ? `via ${h.via} ` : ''}${h.interface}${weighted ? ` (${h.weight})` : ''}`)
     .join(', ')
+}
+
+/** 'switch lan vlan 10', 'tap eth0 in web'. */
+function placeText(row: InterfaceRow): string {
+  if (row.switch !== null) return `switch ${row.switch}${row.vlan === null ? '' : ` vlan ${row.vlan}`}`
+  return [row.type, row.device, row.netns && `in ${row.netns}`].filter(Boolean).join(' ')
+}
+
+function ownText({ address, state }: InterfaceRow['addresses'][number]): string {
+  return state === 'valid' ? address : `${address} (${state})`
+}
+
+export function interfacesTable(rows: InterfaceRow[], p: Palette = PLAIN): string {
+  if (rows.length === 0) return 'no interfaces'
+  const shown = table(
+    rows,
+    [
+      { head: 'ROUTER', cell: (r) => r.router },
+      { head: 'INTERFACE', cell: (r) => r.name },
+      { head: 'ON', cell: placeText },
+      { head: 'STATE', cell: (r) => (r.state === 'up' ? p.good('up') : p.bad('down')) },
+      { head: 'MAC', cell: (r) => dash(r.mac) },
+      { head: 'MTU', right: true, cell: (r) => r.mtu },
+      { head: 'IN', right: true, cell: (r) => bytesText(r.rxBytes) },
+      { head: 'OUT', right: true, cell: (r) => bytesText(r.txBytes) },
+      { head: 'DROPS', right: true, cell: (r) => r.drops },
+      { head: 'ADDRESSES', cell: (r) => dash(r.addresses.map(ownText).join(' ')) },
+    ],
+    p,
+  )
+  const notes = rows.flatMap((r) => [
+    ...(r.reason === null ? [] : [`${r.router}.${r.name}: ${r.reason}`]),
+    ...r.addresses.flatMap((a) => (a.other === null ? [] : [`${r.router}.${r.name}: ${otherText(a)}`])),
+  ])
+  return notes.length === 0 ? shown : `${shown}\n\n${notes.join('\n')}`
+}
+
+function otherText({ address, used, other }: InterfaceRow['addresses'][number]): string {
+  return used ? `${other} uses ${address}, too` : `${other} has ${address}; it is not used here`
 }
 
 export function routesTable(rows: RouteRow[], p: Palette = PLAIN): string {

@@ -144,13 +144,34 @@ export function fdbTable(rows: FdbRow[], p: Palette = PLAIN): string {
   )
 }
 
+interface VlanRange extends VlanRow {
+  last: number
+}
+
+/** Neighbouring VLANs with the same ports are one line. */
+function vlanRanges(rows: VlanRow[]): VlanRange[] {
+  const ranges: VlanRange[] = []
+  const same = (a: string[], b: string[]) => a.join(' ') === b.join(' ')
+  for (const row of rows) {
+    const range = ranges.at(-1)
+    const goesOn = range && range.switch === row.switch && range.last + 1 === row.vlan && range.vlan > 0
+    if (goesOn && same(range.tagged, row.tagged) && same(range.untagged, row.untagged)) {
+      range.last = row.vlan
+      range.addresses += row.addresses
+    } else ranges.push({ ...row, last: row.vlan })
+  }
+  return ranges
+}
+
 export function vlansTable(rows: VlanRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no VLANs'
+  const vlanText = (r: VlanRange) =>
+    r.last > r.vlan ? `${r.vlan}-${r.last}` : dash(r.vlan === 0 ? '' : `${r.vlan}`)
   return table(
-    rows,
+    vlanRanges(rows),
     [
       { head: 'SWITCH', cell: (r) => r.switch },
-      { head: 'VLAN', right: true, cell: (r) => (r.vlan === 0 ? '-' : r.vlan) },
+      { head: 'VLAN', right: true, cell: vlanText },
       { head: 'MACS', right: true, cell: (r) => r.addresses },
       { head: 'UNTAGGED', cell: (r) => dash(r.untagged.join(' ')) },
       { head: 'TAGGED', cell: (r) => dash(r.tagged.join(' ')) },

@@ -5,14 +5,14 @@
  *     interface on a device    a port that belongs to the router's stage
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
-
+import { isDeepStrictEqual } from 'node:util'
 import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
-import type { Command } from '../engine/command.ts'
+import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
-import { addressesOf, configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
+import { configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
 import { formatMac, parseMac } from './devices.ts'
 import type { Inventory } from './inventory.ts'
 import {
@@ -26,11 +26,19 @@ import {
   policyList,
   subnetOf,
 } from './live-router.ts'
+import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
+
+interface Heard {
+  router: string
+  interface: string
+  own: OwnAddress
+  was: OwnAddress['state']
+}
 
 export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
@@ -81,7 +89,8 @@ export class RouterInventory {
     const mac = config.mac ? parseMac(config.mac) : randomMac()
     await this.openPorts(routerName, name, config, mac)
     const port = this.inventory.port(routerName, name)!.index
-    router.interfaces.set(name, { index, name, config, mac, port })
+    const addresses = ownAddresses(config, mac, [])
+    router.interfaces.set(name, { index, name, config, mac, port, addresses })
     try {
       await this.sendInterface(router, name)
       this.refreshRoutes(router)
@@ -127,6 +136,7 @@ export class RouterInventory {
     if (!live) throw new Error(`router ${routerName}: no interface ${name}`)
     live.config = config
     if (config.mac) live.mac = parseMac(config.mac)
+    live.addresses = ownAddresses(config, live.mac, live.addresses)
     const { on, mtu } = config
     await this.inventory.setMtu(routerName, name, mtu)
     if (on.type === 'switch') await this.inventory.setMtu(on.switch, `${routerName}.${name}`, mtu)
@@ -179,21 +189,50 @@ export class RouterInventory {
   /** Makes the tables hold what interfaces and configuration say; the worker sees it at once. */
   private refreshRoutes(router: LiveRouter): void {
     const connected = [...router.interfaces.values()].flatMap((i) =>
-      connectedRoutes(i.index, addressesOf(i.config, i.mac)),
+      connectedRoutes(
+        i.index,
+        i.addresses.filter((a) => a.used),
+      ),
     )
     const known = (r: RouteConfig) => r.hops.every((h) => router.interfaces.has(h.interface))
     const own = router.routes.filter(known).map((r) => configuredRoute(r, (n) => indexIn(router, n)))
     router.writer.replace([...connected, ...own])
   }
 
-  private sendInterface(router: LiveRouter, name: string): Promise<void> {
-    return this.link.send(this.interfaceCommand(router, router.interfaces.get(name)!))
+  private async sendInterface(router: LiveRouter, name: string): Promise<void> {
+    const live = router.interfaces.get(name)!
+    await this.link.send(this.interfaceCommand(router, live))
+    for (const own of live.addresses) own.fresh = false
+  }
+
+  /** What a worker found out about an address; null when that is not there any more. */
+  hear(news: AddressNews): Heard | null {
+    const router = [...this.routers.values()].find((r) => r.id === news.id)
+    const live = router && [...router.interfaces.values()].find((i) => i.index === news.interface)
+    const own = live?.addresses.find((a) => isAddress(a, news))
+    if (!own) return null
+    const was = own.state
+    if (learn(own, news)) {
+      // Only its own routes: there may be a million others.
+      for (const route of connectedRoutes(live!.index, [own])) {
+        if (own.used) router!.writer.add(route)
+        else router!.writer.remove(route, (r) => r.kind === route.kind && isDeepStrictEqual(r, route))
+      }
+    }
+    return { router: router!.name, interface: live!.name, own, was }
+  }
+
+  /** Some address is not used because it might be somebody else's. */
+  get holdsBack(): boolean {
+    return [...this.routers.values()].some((r) =>
+      [...r.interfaces.values()].some((i) => i.addresses.some((a) => a.state === 'tentative' && !a.used)),
+    )
   }
 
   private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
     const { config, index, mac, name, port } = live
     const mtu = config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
-    const settings = interfaceSettings(name, config, port, mac, mtu, config.on.type === 'tun')
+    const settings = interfaceSettings(name, config, port, mac, mtu, addressSettings(live.addresses))
     return { op: 'interface-set', id: router.id, index, settings }
   }
 

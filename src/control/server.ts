@@ -4,6 +4,7 @@
  *
  *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
  *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
+ *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/conntrack, each with ?router=
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
  *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
  *     GET  /metrics                            Prometheus text
@@ -18,7 +19,15 @@ import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
-import type { ConnectionRow, FdbRow, NeighborRow, PortStatus, RouteRow, VlanRow } from './model.ts'
+import type {
+  ConnectionRow,
+  FdbRow,
+  InterfaceRow,
+  NeighborRow,
+  PortStatus,
+  RouteRow,
+  VlanRow,
+} from './model.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
 
 export interface PortFilter {
@@ -31,6 +40,7 @@ export interface PortFilter {
 export interface Served extends Measured {
   fdb(filter?: PortFilter): FdbRow[]
   vlans(): VlanRow[]
+  interfaces(router?: string): InterfaceRow[]
   routes(router?: string): RouteRow[]
   neighbors(router?: string): NeighborRow[]
   rules(router?: string): string[]
@@ -89,6 +99,10 @@ const WHOLE_PACKET = 65535
 
 function object(properties: object): object {
   return { type: 'object', properties, additionalProperties: false }
+}
+
+interface OfRouter {
+  Querystring: { router?: string }
 }
 
 interface CaptureQuery {
@@ -156,24 +170,21 @@ export class ControlServer {
       const rows = this.fabric.fdb(this.filter(req.query))
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
     })
-    app.get<{ Querystring: { router?: string } }>('/v1/routes', { schema: SCHEMAS.router }, (req, reply) => {
+    app.get<OfRouter>('/v1/interfaces', { schema: SCHEMAS.router }, (req) =>
+      this.fabric.interfaces(req.query.router),
+    )
+    app.get<OfRouter>('/v1/routes', { schema: SCHEMAS.router }, (req, reply) => {
       const rows = this.fabric.routes(req.query.router)
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
     })
-    app.get<{ Querystring: { router?: string } }>('/v1/neighbors', { schema: SCHEMAS.router }, (req) => {
-      return this.fabric.neighbors(req.query.router)
-    })
-    app.get<{ Querystring: { router?: string } }>('/v1/rules', { schema: SCHEMAS.router }, (req) => {
-      return this.fabric.rules(req.query.router)
-    })
-    app.get<{ Querystring: { router?: string } }>(
-      '/v1/conntrack',
-      { schema: SCHEMAS.router },
-      (req, reply) => {
-        const rows = this.fabric.conntrack(req.query.router)
-        return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
-      },
+    app.get<OfRouter>('/v1/neighbors', { schema: SCHEMAS.router }, (req) =>
+      this.fabric.neighbors(req.query.router),
     )
+    app.get<OfRouter>('/v1/rules', { schema: SCHEMAS.router }, (req) => this.fabric.rules(req.query.router))
+    app.get<OfRouter>('/v1/conntrack', { schema: SCHEMAS.router }, (req, reply) => {
+      const rows = this.fabric.conntrack(req.query.router)
+      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+    })
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
       return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)
     })

@@ -5,11 +5,12 @@ import { readCounters } from '../filter/program/counters.ts'
 import { listNeighbours } from '../router/neighbour-list.ts'
 import type { RouteEntry } from '../router/route-writer.ts'
 import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
-import { addrText as text4 } from '../wire/ipv4.ts'
-import { addrText as text6 } from '../wire/ipv6.ts'
+import { addressText } from './addressing.ts'
+import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
-import type { LiveRouter } from './live-router.ts'
-import type { ConnectionRow, NeighborRow, RouteRow } from './model.ts'
+import type { LiveInterface, LiveRouter } from './live-router.ts'
+import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
+import * as view from './view.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
   [RouteKind.Unicast]: 'unicast',
@@ -22,10 +23,6 @@ const KINDS: Record<RouteKind, RouteRow['kind']> = {
 }
 
 const TABLES: Record<number, string> = { [TABLE_LOCAL]: 'local', [TABLE_MAIN]: 'main', 253: 'default' }
-
-function addressText(words: readonly number[]): string {
-  return words.length === 1 ? text4(words[0]) : text6(words[0], words[1], words[2], words[3])
-}
 
 function nameOf(router: LiveRouter, index: number): string {
   for (const live of router.interfaces.values()) if (live.index === index) return live.name
@@ -45,6 +42,43 @@ function routeRow(router: LiveRouter, e: RouteEntry): RouteRow {
     })),
     metric: e.metric,
     src: e.src ? addressText(e.src) : null,
+  }
+}
+
+export function interfaces(fabric: Fabric, router?: string): InterfaceRow[] {
+  const ports = new Map(view.ports(fabric).map((p) => [`${p.switch}.${p.name}`, p]))
+  return routersOf(fabric, router).flatMap((r) =>
+    [...r.interfaces.values()].map((live) => interfaceRow(r, live, ports.get(`${r.name}.${live.name}`)!)),
+  )
+}
+
+function interfaceRow(router: LiveRouter, live: LiveInterface, port: PortStatus): InterfaceRow {
+  const { on } = live.config
+  const { type, state, reason, device, netns, mtu, rxPackets, rxBytes, txPackets, txBytes, drops } = port
+  return {
+    router: router.name,
+    name: live.name,
+    type: on.type === 'switch' ? 'switch' : type,
+    switch: on.type === 'switch' ? on.switch : null,
+    vlan: on.type === 'switch' ? on.vlan : null,
+    port: on.type === 'switch' ? `${on.switch}.${router.name}.${live.name}` : `${router.name}.${live.name}`,
+    device,
+    netns,
+    state,
+    reason,
+    mac: on.type === 'tun' ? null : formatMac(live.mac),
+    mtu,
+    addresses: live.addresses.map((a) => ({
+      address: `${addressText(a.address)}/${a.length}`,
+      state: a.state,
+      used: a.used,
+      other: a.other && formatMac(a.other),
+    })),
+    rxPackets,
+    rxBytes,
+    txPackets,
+    txBytes,
+    drops,
   }
 }
 

@@ -74,7 +74,27 @@ export interface InterfaceSettings {
   /** IfFlag bits. */
   flags: number
   /** Words, most significant first, and prefix length; the link-local address first. */
-  addresses: { family: 4 | 6; address: number[]; length: number }[]
+  addresses: { family: 4 | 6; address: number[]; length: number; begin?: AddressBegin }[]
+}
+
+/**
+ * What an address that the interface did not have begins with (router/neighbour-dad.ts): not used before
+ * it is known to be free; used at once and probed; used and announced; somebody else's, as a worker before
+ * this one knew. Without: used, and nothing is said.
+ */
+export type AddressBegin = 'wait' | 'use' | 'announce' | 'taken'
+
+/** What a worker found out about an address of a router's interface. */
+export interface AddressNews {
+  /** The router's. */
+  id: number
+  interface: number
+  /** conflict: somebody else uses it, and we go on. */
+  fate: 'unique' | 'duplicate' | 'conflict'
+  family: 4 | 6
+  address: number[]
+  /** Of the other station; zeros for unique. */
+  mac: Uint8Array
 }
 
 /** What a router's filter keeps in shared memory. */
@@ -139,4 +159,5 @@ export type Reply =
   | { type: 'port-doubt'; index: number; errno: number }
   /** A memory port has frames for the control thread. */
   | { type: 'frames'; index: number }
+  | { type: 'address'; news: AddressNews }
   | { type: 'stopped' }

@@ -22,7 +22,7 @@ import { PortFlag, PortTable } from '../switch/ports.ts'
 import { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
 import { Wire } from '../switch/wire.ts'
-import type { Command, PollPolicy, PortSettings } from './command.ts'
+import type { AddressNews, Command, PollPolicy, PortSettings } from './command.ts'
 import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
 import { applyRouter } from './routers.ts'
@@ -48,6 +48,8 @@ export class Engine implements PortHost {
   onPortDown: (index: number, errno: number) => void = () => {}
   /** Told about ports whose device is down, and may be gone. */
   onPortDoubt: (index: number, errno: number) => void = () => {}
+  /** Told what becomes of addresses of routers. */
+  onAddress: (news: AddressNews) => void = () => {}
   /** Told about ports that have frames for the control thread. */
   notify: (index: number) => void = () => {}
   supers = 0

@@ -88,10 +88,12 @@ export class RouterFilterHost implements FilterHost {
         : interfaces.address4[iface * MAX_ADDRESSES]
       return true
     }
-    // The first is link-local, and of no use to anybody further away.
-    if (interfaces.count6[iface] < 2) return false
-    const at = (iface * MAX_ADDRESSES + 1) * 4
-    for (let i = 0; i < 4; i++) words[i] = interfaces.address6[at + i]
+    // A link-local address is of no use to anybody further away.
+    const base = iface * MAX_ADDRESSES
+    let n = 0
+    while (n < interfaces.count6[iface] && interfaces.address6[(base + n) * 4] >>> 22 === 0x3fa) n++
+    if (n === interfaces.count6[iface]) return false
+    for (let i = 0; i < 4; i++) words[i] = interfaces.address6[(base + n) * 4 + i]
     return true
   }
 

@@ -15,12 +15,13 @@ import { MAX_PORTS } from '../packet/layout.ts'
 import { Arp } from '../router/arp.ts'
 import { Fragmenter } from '../router/fragment.ts'
 import { Icmp4Code, Icmp6Code } from '../router/icmp.ts'
-import { type Interfaces, MAX_ADDRESSES } from '../router/interfaces.ts'
 import { Nd } from '../router/nd.ts'
 import { Neighbours } from '../router/neighbour.ts'
+import type { AddressTold } from '../router/neighbour-dad.ts'
 import { Reassembler } from '../router/reassembly.ts'
 import { Router } from '../router/router.ts'
 import { Routes } from '../router/routes.ts'
+import { Addresses } from './addresses.ts'
 import type { FilterMemory, InterfaceSettings, RouterCommand } from './command.ts'
 import type { Engine } from './engine.ts'
 import { RouterFilterHost } from './filter-host.ts'
@@ -38,7 +39,7 @@ export function applyRouter(engine: Engine, command: RouterCommand): void {
       setRules(engine, command)
       break
     case 'interface-set':
-      setInterface(needRouter(engine, command.id).interfaces, command.index, command.settings)
+      setInterface(needRouter(engine, command.id), command.index, command.settings)
       break
     case 'interface-remove':
       removeInterface(needRouter(engine, command.id), command.index)
@@ -60,11 +61,15 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
   const { interfaces } = router
   const unreachable = (slot: number, nowMs: number): void =>
     router.errors.send(slot, Icmp4Code.HostUnreachable, Icmp6Code.AddressUnreachable, 0, nowMs)
-  filters.set(router, { memory: command.filter, host: new RouterFilterHost(router, host, command.home) })
+  const addresses = new Addresses(memory, interfaces, (news) => engine.onAddress({ id: command.id, ...news }))
+  const told: AddressTold = (...news) => addresses.told(...news)
+  const filterHost = new RouterFilterHost(router, host, command.home)
+  parts.set(router, { memory: command.filter, host: filterHost, addresses })
   const neighbours = new Neighbours(command.neighbours, host, interfaces, unreachable, command.seed)
-  const told = (): void => {}
   const arp = new Arp(host, interfaces, neighbours, told, command.seed)
   const nd = new Nd(host, interfaces, neighbours, told, () => {}, command.seed)
+  addresses.arp = arp
+  addresses.nd = nd
   router.resolver = {
     output: (slot, iface, nowMs) => neighbours.output(slot, iface, nowMs),
     arp: (slot, iface, nowMs) => arp.receive(slot, iface, nowMs),
@@ -99,38 +104,37 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
   return router
 }
 
-interface FilterParts {
+interface Parts {
+  /** What the filter is made of when the first rules come. */
   memory: FilterMemory
   host: RouterFilterHost
+  addresses: Addresses
 }
-/** What a router's filter is made of when its first rules come. */
-const filters = new WeakMap<Router, FilterParts>()
+const parts = new WeakMap<Router, Parts>()
 
 function setRules(
   engine: Engine,
   { id, load, profile }: Extract<RouterCommand, { op: 'router-rules' }>,
 ): void {
   const router = needRouter(engine, id)
-  const { host, memory } = filters.get(router)!
+  const { host, memory } = parts.get(router)!
   if (!(router.hooks instanceof Netfilter)) {
-    const parts = { pool: engine.pool, ip: engine.ipRows }
-    const conntrack = new Conntrack(parts, memory.conntrack, { profile, checksum: native.checksum })
+    const plane = { pool: engine.pool, ip: engine.ipRows }
+    const conntrack = new Conntrack(plane, memory.conntrack, { profile, checksum: native.checksum })
     adopt(conntrack.entries)
-    const nat = new Nat(parts, conntrack, new Mappings(memory.mappings, memory.conntrack))
+    const nat = new Nat(plane, conntrack, new Mappings(memory.mappings, memory.conntrack))
     const report = new Report(engine.memory, engine.pool, memory.report)
     const seed = (Math.random() * 0x100000000) | 0
-    router.hooks = new Netfilter({ ...parts, host, conntrack: new Tracker(conntrack, nat), report, seed })
+    router.hooks = new Netfilter({ ...plane, host, conntrack: new Tracker(conntrack, nat), report, seed })
   }
   const filter = router.hooks as Netfilter
   filter.set(load)
   router.open = true
 }
 
-function setInterface(interfaces: Interfaces, index: number, s: InterfaceSettings): void {
-  const four = s.addresses.filter((a) => a.family === 4)
-  const six = s.addresses.filter((a) => a.family === 6)
-  if (four.length > MAX_ADDRESSES || six.length > MAX_ADDRESSES)
-    throw new RangeError(`interface ${s.name}: at most ${MAX_ADDRESSES} addresses of each family`)
+function setInterface(router: Router, index: number, s: InterfaceSettings): void {
+  const { interfaces } = router
+  parts.get(router)!.addresses.set(index, s)
   const old = interfaces.port[index]
   if (old >= 0) interfaces.ofPort[old] = -1
   interfaces.count = Math.max(interfaces.count, index + 1)
@@ -141,17 +145,6 @@ function setInterface(interfaces: Interfaces, index: number, s: InterfaceSetting
   interfaces.mtu[index] = s.mtu
   interfaces.macHi[index] = (s.mac[0] << 8) | s.mac[1]
   interfaces.macLo[index] = (s.mac[2] << 24) | (s.mac[3] << 16) | (s.mac[4] << 8) | s.mac[5]
-  const base = index * MAX_ADDRESSES
-  interfaces.count4[index] = four.length
-  interfaces.count6[index] = six.length
-  four.forEach((a, i) => {
-    interfaces.address4[base + i] = a.address[0]
-    interfaces.prefix4[base + i] = a.length
-  })
-  six.forEach((a, i) => {
-    interfaces.address6.set(a.address, (base + i) * 4)
-    interfaces.prefix6[base + i] = a.length
-  })
 }
 
 function removeInterface(router: Router, index: number): void {
@@ -160,6 +153,5 @@ function removeInterface(router: Router, index: number): void {
   if (port >= 0 && port < MAX_PORTS) interfaces.ofPort[port] = -1
   interfaces.port[index] = -1
   interfaces.flags[index] = 0
-  interfaces.count4[index] = 0
-  interfaces.count6[index] = 0
+  parts.get(router)!.addresses.remove(index)
 }

@@ -14,7 +14,7 @@ interface Pending {
   reject: (error: Error) => void
 }
 
-/** Events: 'port-down' and 'port-doubt' (index, errno); 'died' (Error). */
+/** Events: 'port-down' and 'port-doubt' (index, errno); 'address' (AddressNews); 'died' (Error). */
 export class WorkerLink extends EventEmitter {
   private readonly memory: PlaneMemory
   private readonly wakeFd = native.eventfd()
@@ -73,6 +73,9 @@ export class WorkerLink extends EventEmitter {
         break
       case 'frames':
         this.emit('frames', reply.index)
+        break
+      case 'address':
+        this.emit('address', reply.news)
         break
       case 'stopped':
         break

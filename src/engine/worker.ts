@@ -20,6 +20,7 @@ const reply = (message: Reply): void => port.postMessage(message)
 engine.onPortDown = (index, errno) => reply({ type: 'port-down', index, errno })
 engine.onPortDoubt = (index, errno) => reply({ type: 'port-doubt', index, errno })
 engine.notify = (index) => reply({ type: 'frames', index })
+engine.onAddress = (news) => reply({ type: 'address', news })
 engine.loop(() => {
   for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
     const { seq, command } = got.message as Request

@@ -4,9 +4,10 @@
  *
  *     sender          target        what happens
  *     ours, our MAC   any           our own message came back: nothing
- *     ours            any           a conflict: told, defended by an announcement once in 10 s
+ *     ours            any           a conflict: told, defended by an announcement once in 10 s; while it is
+ *                                   being probed: duplicate
  *     tentative       any           somebody has it: duplicate
- *     0 (a probe)     ours          answered, not learned
+ *     0 (a probe)     ours          answered, not learned; also while it is being probed
  *     0               tentative     somebody else wants it too: duplicate
  *     a neighbour     ours, asked   learned, answered
  *     a neighbour     any           if it is known: its MAC is updated (RFC 826's merge), but not twice
@@ -83,15 +84,15 @@ export class Arp {
       host.consume(port, slot)
       return
     }
+    if (this.dad.size > 0) {
+      if (this.dad.tentative(iface, src, 0, 0, 0)) this.dad.taken(iface, src, 0, 0, 0, hi, lo, nowMs)
+      else if (src === 0 && !interfaces.has4(iface, dst) && this.dad.tentative(iface, dst, 0, 0, 0))
+        this.dad.taken(iface, dst, 0, 0, 0, hi, lo, nowMs)
+    }
     if (interfaces.has4(iface, src)) {
       this.conflict(iface, src, hi, lo, nowMs)
       host.consume(port, slot)
       return
-    }
-    if (this.dad.size > 0) {
-      if (this.dad.tentative(iface, src, 0, 0, 0)) this.dad.taken(iface, src, 0, 0, 0, hi, lo, nowMs)
-      else if (src === 0 && this.dad.tentative(iface, dst, 0, 0, 0))
-        this.dad.taken(iface, dst, 0, 0, 0, hi, lo, nowMs)
     }
     const request = wire.op(view, at) === wire.ArpOp.Request
     if (request && interfaces.has4(iface, dst)) {

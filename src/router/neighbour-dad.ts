@@ -1,5 +1,5 @@
 /**
- * Is an address of ours free? Asked before it is used: RFC 5227 for IPv4, RFC 4862 5.4 for IPv6.
+ * Is an address of ours free? RFC 5227 for IPv4, RFC 4862 5.4 for IPv6.
  *
  *     start --wait--> probe, as often as it takes --settle--> Unique: announce, as often as it takes
  *                       \                            /
@@ -10,8 +10,13 @@
  *     IPv4       0-1 s     3, 1-2 s   2 s     2, 2 s         60 s (RATE_LIMIT_INTERVAL)
  *     IPv6       0-1 s     1          1 s     1              60 s (ours: the RFC gives up)
  *
- * A tentative address is here and not yet among the interface's; who is told Unique puts it there. So
- * nothing can be sent from it, and nobody is answered for it.
+ *     started as  among the interface's addresses meanwhile
+ *     Wait        no, only once it is Unique: nothing is sent from it, nobody is answered for it
+ *     Use         yes, and taken away if it is Duplicate; its first probe goes out at once
+ *     Announce    yes; not probed, only announced
+ *     Taken       no; known to be Duplicate, tried again a minute later
+ *
+ * Who is told keeps the interface's addresses (engine/addresses.ts).
  */
 import type { Random } from './neighbour-random.ts'
 
@@ -72,6 +77,14 @@ export const DAD6: DadTimes = {
 }
 export const AGAIN_MS = 60_000
 
+/** How an address begins. */
+export const enum Begin {
+  Wait = 0,
+  Use = 1,
+  Announce = 2,
+  Taken = 3,
+}
+
 /** Sends them: arp.ts, nd.ts. */
 export interface DadSender {
   probe(iface: number, w0: number, w1: number, w2: number, w3: number): void
@@ -84,6 +97,8 @@ interface Address {
   /** Probes sent; all of them and `unique`: announcements. */
   sent: number
   unique: boolean
+  /** Told to be. */
+  duplicate: boolean
   dueMs: number
 }
 
@@ -106,10 +121,27 @@ export class Dad {
     return this.addresses.length
   }
 
-  start(iface: number, w0: number, w1: number, w2: number, w3: number, nowMs: number): void {
+  start(
+    iface: number,
+    w0: number,
+    w1: number,
+    w2: number,
+    w3: number,
+    nowMs: number,
+    begin: Begin = Begin.Wait,
+  ): void {
     this.stop(iface, w0, w1, w2, w3)
-    const dueMs = nowMs + this.random.between(0, this.times.waitMs)
-    this.addresses.push({ iface, words: [w0, w1, w2, w3], sent: 0, unique: false, dueMs })
+    let dueMs = nowMs
+    if (begin === Begin.Wait) dueMs += this.random.between(0, this.times.waitMs)
+    if (begin === Begin.Taken) dueMs += AGAIN_MS
+    const unique = begin === Begin.Announce
+    const duplicate = begin === Begin.Taken
+    this.addresses.push({ iface, words: [w0, w1, w2, w3], sent: 0, unique, duplicate, dueMs })
+  }
+
+  /** True when it is being looked at, or announced. */
+  has(iface: number, w0: number, w1: number, w2: number, w3: number): boolean {
+    return this.addresses.some((a) => is(a, iface, w0, w1, w2, w3))
   }
 
   /** The address is not wanted any more. */
@@ -117,12 +149,17 @@ export class Dad {
     this.addresses = this.addresses.filter((a) => !is(a, iface, w0, w1, w2, w3))
   }
 
-  /** True when the address is tentative on this interface: being probed, or somebody else's. */
+  /** All addresses of an interface. */
+  flush(iface: number): void {
+    this.addresses = this.addresses.filter((a) => a.iface !== iface)
+  }
+
+  /** True when the address is being probed on this interface, or somebody else's. */
   tentative(iface: number, w0: number, w1: number, w2: number, w3: number): boolean {
     return this.addresses.length > 0 && this.find(iface, w0, w1, w2, w3) !== undefined
   }
 
-  /** Somebody else (hi, lo) has a tentative address. */
+  /** Somebody else (hi, lo) has an address that is being probed. */
   taken(
     iface: number,
     w0: number,
@@ -135,8 +172,8 @@ export class Dad {
   ): void {
     const address = this.find(iface, w0, w1, w2, w3)
     if (address === undefined) return
-    // What is heard between two tries is no news.
-    const news = address.sent > 0
+    const news = !address.duplicate
+    address.duplicate = true
     address.sent = 0
     address.dueMs = nowMs + AGAIN_MS
     if (news) this.told(Fate.Duplicate, iface, this.times.family, w0, w1, w2, w3, hi, lo)
@@ -171,6 +208,7 @@ export class Dad {
     }
     if (!address.unique) {
       address.unique = true
+      address.duplicate = false
       address.sent = 0
       this.told(Fate.Unique, iface, times.family, w0, w1, w2, w3, 0, 0)
     }

@@ -190,6 +190,7 @@ function routerAt(at: number, switches: string[]) {
       mac: hex.map((h) => `02:ff:${h.slice(0, 2)}:${h.slice(2)}:00:${at.toString(16).padStart(2, '0')}`),
       mtu: fc.integer({ min: 1280, max: 9000 }),
       rpFilter: fc.constantFrom('off', 'strict', 'loose'),
+      dad: fc.constantFrom(true, false, 'strict'),
       clampMss: fc.boolean(),
       fault: fc.record({ seed: fc.nat(), tx: rates }, optional),
     },

@@ -100,6 +100,10 @@ describe('interfaces that cannot be', () => {
       "4:46  ~interfaces.a.clampMss: found 'yes', expected true or false (YAML 1.2 has no other words for it)",
     ],
     [
+      a('memory: {}, dad: strickt'),
+      "4:41  ~interfaces.a.dad: found 'strickt', expected true, false or strict",
+    ],
+    [
       a('wireguard: {}'),
       '4:24  ~interfaces.a.wireguard: found a key of a later version, expected no wireguard yet (this version does not have WireGuard)',
     ],
@@ -109,7 +113,7 @@ describe('interfaces that cannot be', () => {
     ],
     [
       a('pcap: { file: x }'),
-      '4:24  ~interfaces.a.pcap: found an unknown key, expected switch, vlan, tap, tun, packet, memory, addresses, mac, mtu, rpFilter, clampMss or fault (did you mean tap?)',
+      '4:24  ~interfaces.a.pcap: found an unknown key, expected switch, vlan, tap, tun, packet, memory, addresses, mac, mtu, rpFilter, clampMss, dad or fault (did you mean tap?)',
     ],
     [
       a(
@@ -541,6 +545,7 @@ describe('a good router', () => {
           mtu: 1500,
           rpFilter: 'off',
           clampMss: false,
+          dad: 'on',
         },
       },
       routes: [],

@@ -1,5 +1,7 @@
 /** Tables for people. */
+
 import { describe, expect, it } from 'vitest'
+import type { InterfaceRow } from '../../src/control/model.ts'
 import {
   bytesText,
   dropsTable,
@@ -10,6 +12,7 @@ import {
   statusText,
   vlansTable,
 } from '../../src/control/render.ts'
+import { interfacesTable } from '../../src/control/render-router.ts'
 import { dropRow, fdbRow, portStatus, statusReport } from '../support/model.ts'
 
 describe('numbers', () => {
@@ -61,11 +64,85 @@ describe('tables', () => {
     expect(lines.filter((line) => line.startsWith('SWITCH')).length).toBe(1)
   })
 
+  it('show a range of VLANs that has the same ports as one line', () => {
+    const vlan = (id: number, more: object = {}) => ({
+      switch: 'lan',
+      vlan: id,
+      tagged: ['up'],
+      untagged: [],
+      addresses: 0,
+      ...more,
+    })
+    const rows = Array.from({ length: 4094 }, (_, i) =>
+      vlan(i + 1, i === 9 ? { untagged: ['web'], addresses: 2 } : {}),
+    )
+    rows.push(vlan(7, { switch: 'other', addresses: 1 }), vlan(9, { switch: 'other' }))
+    rows.push(vlan(0, { switch: 'plain', tagged: [], untagged: ['a'] }))
+    const cells = vlansTable(rows)
+      .split('\n')
+      .map((line) => line.trim().split(/ +/))
+    expect(cells).toEqual([
+      ['SWITCH', 'VLAN', 'MACS', 'UNTAGGED', 'TAGGED'],
+      ['lan', '1-9', '0', '-', 'up'],
+      ['lan', '10', '2', 'web', 'up'],
+      ['lan', '11-4094', '0', '-', 'up'],
+      ['other', '7', '1', '-', 'up'],
+      ['other', '9', '0', '-', 'up'],
+      ['plain', '-', '0', 'a', '-'],
+    ])
+  })
+
   it('say something when there is nothing', () => {
     expect(fdbTable([])).toBe('no addresses')
     expect(portsTable([])).toBe('no ports')
     expect(vlansTable([])).toBe('no VLANs')
     expect(dropsTable([])).toContain('no packet was dropped')
+  })
+
+  it("show a router's interfaces, and who else has an address", () => {
+    const row: InterfaceRow = {
+      router: 'edge',
+      name: 'lan',
+      type: 'switch',
+      switch: 'office',
+      vlan: 10,
+      port: 'office.edge.lan',
+      device: null,
+      netns: null,
+      state: 'up',
+      reason: null,
+      mac: '02:00:00:00:00:01',
+      mtu: 1500,
+      addresses: [
+        { address: '10.0.0.1/24', state: 'valid', used: true, other: null },
+        { address: 'fd00::1/64', state: 'duplicate', used: false, other: '02:00:00:00:00:09' },
+      ],
+      rxPackets: 1,
+      rxBytes: 1500,
+      txPackets: 0,
+      txBytes: 0,
+      drops: 3,
+    }
+    const tap: InterfaceRow = {
+      ...row,
+      name: 'wan',
+      type: 'tun',
+      switch: null,
+      vlan: null,
+      device: 'tun0',
+      netns: 'far',
+      mac: null,
+      addresses: [],
+    }
+    expect(interfacesTable([row, tap])).toBe(
+      [
+        'ROUTER  INTERFACE  ON                     STATE  MAC                 MTU       IN  OUT  DROPS  ADDRESSES',
+        'edge    lan        switch office vlan 10  up     02:00:00:00:00:01  1500  1.50 kB  0 B      3  10.0.0.1/24 fd00::1/64 (duplicate)',
+        'edge    wan        tun tun0 in far        up     -                  1500  1.50 kB  0 B      3  -',
+        '',
+        'edge.lan: 02:00:00:00:00:09 has fd00::1/64; it is not used here',
+      ].join('\n'),
+    )
   })
 
   it('explain a drop', () => {

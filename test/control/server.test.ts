@@ -38,6 +38,7 @@ class FakeFabric implements Served {
   neighbors = () => []
   rules = () => ['*filter', 'COMMIT']
   conntrack = () => []
+  interfaces = () => []
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { Begin } from '../../src/router/neighbour-dad.ts'
 import { station } from '../support/frames.ts'
 import { arp, arpText, ethernet, ip4, ipv4 } from './packets.ts'
 import { Bench, OWN } from './support.ts'
@@ -168,6 +169,36 @@ describe('detection before an address is used (RFC 5227)', () => {
     expect(bench.wait(59_000)).toEqual([])
     expect(bench.wait(12_000).length).toBe(5)
     expect(bench.told[1].fate).toBe('unique')
+  })
+
+  test('heard before the first probe: duplicate at once', () => {
+    const bench = new Bench()
+    start(bench)
+    bench.receive(arp({ sha: 5, spa: '10.0.0.77', tpa: '10.0.0.9' }))
+    expect(bench.told.map((t) => t.fate)).toEqual(['duplicate'])
+  })
+
+  test("used while it is probed: another's probe is answered, another's use makes it a duplicate", () => {
+    const bench = new Bench()
+    const begin = (): void => bench.arp.dad.start(0, ip4('10.0.0.1'), 0, 0, 0, bench.nowMs, Begin.Use)
+    begin()
+    expect(texts(bench.wait(50, 50))).toEqual(['who-has 10.0.0.1 tell 0.0.0.0, ee00 > *, target 0'])
+    const probe = arp({ sha: 5, spa: '0.0.0.0', tpa: '10.0.0.1' })
+    expect(texts(bench.receive(probe))).toEqual(['is-at 0.0.0.0 tell 10.0.0.1, ee00 > 5, target 5'])
+    expect(bench.told).toEqual([])
+    bench.receive(arp({ op: 2, sha: 5, spa: '10.0.0.1', tha: OWN, tpa: '0.0.0.0' }))
+    expect(bench.told[0]).toEqual({ fate: 'duplicate', iface: 0, address: '10.0.0.1', by: 5 })
+  })
+
+  test('not probed: two announcements; known to be taken: silent for a minute', () => {
+    const bench = new Bench()
+    bench.arp.dad.start(0, ip4('10.0.0.1'), 0, 0, 0, bench.nowMs, Begin.Announce)
+    const announcement = 'who-has 10.0.0.1 tell 10.0.0.1, ee00 > *, target 0'
+    expect(texts(bench.wait(10_000))).toEqual([announcement, announcement])
+    expect(bench.told).toEqual([])
+    bench.arp.dad.start(0, ip4('10.0.0.77'), 0, 0, 0, bench.nowMs, Begin.Taken)
+    expect(bench.wait(59_000)).toEqual([])
+    expect(bench.wait(10_000).length).toBe(5)
   })
 })
 
