@@ -47,9 +47,18 @@ export function seconds(text: string): number {
 /** '2 switches', '1 port'. */
 export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`
 
-/** '2 switches, 7 ports'. */
-export function sizeText(config: { switches: Record<string, { ports: object }> }): string {
+/** '2 switches, 7 ports, 1 router'. */
+export function sizeText(config: {
+  switches: Record<string, { ports: object }>
+  routers: Record<string, { interfaces: object }>
+}): string {
   const switches = Object.values(config.switches)
+  const routers = Object.values(config.routers)
   const ports = switches.reduce((sum, sw) => sum + Object.keys(sw.ports).length, 0)
-  return `${plural(switches.length, 'switch', 'switches')}, ${plural(ports, 'port')}`
+  const interfaces = routers.reduce((sum, router) => sum + Object.keys(router.interfaces).length, 0)
+  const parts = []
+  if (switches.length > 0 || routers.length === 0)
+    parts.push(plural(switches.length, 'switch', 'switches'), plural(ports, 'port'))
+  if (routers.length > 0) parts.push(plural(routers.length, 'router'), plural(interfaces, 'interface'))
+  return parts.join(', ')
 }

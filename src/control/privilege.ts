@@ -35,9 +35,12 @@ export class PrivilegeError extends Error {
 }
 
 export function neededCapabilities(config: FabricConfig): Capability[] {
-  const devices = Object.values(config.switches).flatMap((sw) =>
-    Object.values(sw.ports).map((port) => port.device),
-  )
+  const devices = [
+    ...Object.values(config.switches).flatMap((sw) => Object.values(sw.ports).map((port) => port.device)),
+    ...Object.values(config.routers).flatMap((router) =>
+      Object.values(router.interfaces).flatMap(({ on }) => (on.type === 'switch' ? [] : [on])),
+    ),
+  ]
   const needed: Capability[] = []
   if (devices.some((d) => d.type === 'tap' || d.type === 'tun' || d.type === 'host')) needed.push(NET_ADMIN)
   const namespaces = config.namespaces.length > 0 || devices.some((d) => 'netns' in d && d.netns !== '')

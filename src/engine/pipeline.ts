@@ -5,11 +5,13 @@
  *     port.rx -> switch, wire or router -> transmit queues -> port.tx -> batch.refill, loose.release
  *
  * The batch holds the packets until every queue is written, so a flood is the same slot in many queues,
- * and nothing is counted or copied to share it.
+ * and nothing is counted or copied to share it. A queue that is full in the middle of a round is sent then,
+ * and so is everything when the pool is empty: what the round has made goes back, and it can make more.
  */
 import type { Batch } from '../packet/batch.ts'
 import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
+import { BATCH } from '../packet/layout.ts'
 import { LooseSlots } from '../packet/loose.ts'
 import { QUEUE_WORDS } from '../packet/memory.ts'
 import type { Pool } from '../packet/pool.ts'
@@ -27,6 +29,7 @@ export class Pipeline {
   private readonly pool: Pool
   private readonly ports: PortTable
   private readonly counters: Float64Array
+  private readonly early = new Int32Array(BATCH)
   private readonly queue: { words: Int32Array; at: number; count: number }
   /** Told when a port's device is gone. */
   private readonly failed: (port: number, errno: number) => void
@@ -46,7 +49,7 @@ export class Pipeline {
     this.stageOf = new Array(maxPorts).fill(null)
     this.queue = { words: ports.queue, at: 0, count: 0 } satisfies TxQueue
     this.failed = failed
-    ports.onFull = (port) => this.send(port)
+    ports.onFull = (port) => this.sendEarly(port)
   }
 
   /** Receives one batch from `port` and takes it all the way. Packets received; 0 = it was empty. */
@@ -72,6 +75,21 @@ export class Pipeline {
     }
     if (batch.taken > 0) batch.refill(this.pool)
     if (this.loose.count > 0) this.loose.release(this.pool)
+  }
+
+  /** Sends all that is queued, in the middle of a round, for the slots that come free. */
+  relieve(): void {
+    const ports = this.ports
+    for (let i = 0; i < ports.dirtyCount; i++) this.sendEarly(ports.dirty[i])
+  }
+
+  private sendEarly(index: number): void {
+    const { early, loose, pool, ports } = this
+    const count = ports.queued[index]
+    // A port may write into its queue.
+    for (let i = 0; i < count; i++) early[i] = ports.queue[index * QUEUE_WORDS + 2 * i]
+    this.send(index)
+    for (let i = 0; i < count; i++) loose.free(pool, early[i])
   }
 
   private send(index: number): void {

@@ -12,6 +12,7 @@ import type { PlaneMemory } from '../packet/memory.ts'
 import type { Pool } from '../packet/pool.ts'
 import type { RouterHost } from '../router/host.ts'
 import type { PortTable } from '../switch/ports.ts'
+import type { Pipeline } from './pipeline.ts'
 
 export class EngineRouterHost implements RouterHost {
   readonly memory: PlaneMemory
@@ -23,13 +24,14 @@ export class EngineRouterHost implements RouterHost {
   private readonly ports: PortTable
   private readonly batch: Batch
   private readonly loose: LooseSlots
+  private readonly pipeline: Pipeline
 
   constructor(
     memory: PlaneMemory,
     pool: Pool,
     ports: PortTable,
     batch: Batch,
-    loose: LooseSlots,
+    pipeline: Pipeline,
     ip: Int32Array,
     home: number,
   ) {
@@ -40,7 +42,8 @@ export class EngineRouterHost implements RouterHost {
     this.home = home
     this.ports = ports
     this.batch = batch
-    this.loose = loose
+    this.loose = pipeline.loose
+    this.pipeline = pipeline
   }
 
   send(port: number, slot: number): void {
@@ -62,11 +65,12 @@ export class EngineRouterHost implements RouterHost {
 
   resume(slot: number): void {
     this.counters[this.home * COUNTER_WORDS + Counter.Held]--
-    if (!this.loose.add(this.pool, slot)) throw new RangeError('more packets resumed than there are slots')
+    this.loose.add(this.pool, slot)
   }
 
-  lose(port: number, _slot: number, reason: Drop): void {
+  lose(port: number, slot: number, reason: Drop): void {
     drop(this.counters, port, reason)
+    this.loose.free(this.pool, slot)
   }
 
   consume(port: number, _slot: number): void {
@@ -76,15 +80,15 @@ export class EngineRouterHost implements RouterHost {
   make(len: number): number {
     const { loose, pool } = this
     // The batch's replacements come from the same stack.
-    if (pool.available <= this.batch.taken) return -1
+    if (pool.available <= this.batch.taken) {
+      this.pipeline.relieve()
+      if (pool.available <= this.batch.taken) return -1
+    }
     const slot = pool.alloc()
     pool.reset(slot, len)
     pool.meta[(slot << META_SHIFT) + Meta.Flags] = Flag.NoEthernet
     this.ip[(slot << IP_SHIFT) + Ip.Family] = 0
-    if (!loose.add(pool, slot)) {
-      pool.release(slot)
-      return -1
-    }
+    loose.add(pool, slot)
     this.counters[this.home * COUNTER_WORDS + Counter.Made]++
     return slot
   }

@@ -55,7 +55,7 @@ function needRouter(engine: Engine, id: number): Router {
 
 function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'router-add' }>): Router {
   const { memory, pool, ports, batch, pipeline } = engine
-  const host = new EngineRouterHost(memory, pool, ports, batch, pipeline.loose, engine.ipRows, command.home)
+  const host = new EngineRouterHost(memory, pool, ports, batch, pipeline, engine.ipRows, command.home)
   const router = new Router(host, new Routes(command.routes, command.policies), NO_HOOKS)
   router.open = !command.closed
   const { interfaces } = router

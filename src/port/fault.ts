@@ -180,7 +180,7 @@ export class FaultPort implements Port {
     if (pool.available <= batch.taken) return -1
     const copy = pool.alloc()
     pool.copy(slot, copy)
-    pool.meta[(copy << META_SHIFT) + Meta.Flags] &= ~Flag.Taken
+    pool.meta[(copy << META_SHIFT) + Meta.Flags] &= ~(Flag.Taken | Flag.Loose)
     return copy
   }
 

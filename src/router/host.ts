@@ -4,7 +4,7 @@
  *
  *     send      queued on a port; the bytes must stay as they are until the round is over
  *     hold      kept by the part (neighbour queue, reassembly); given back later with `resume` or `lose`
- *     lose      dropped by name
+ *     lose      dropped by name; its bytes may be another packet's with the next `make`
  *     consume   it was for us, and was dealt with
  */
 import type { Drop } from '../packet/drop.ts'

@@ -58,6 +58,25 @@ describe('without looking into other namespaces', () => {
     expect(() => checkSystem(config('tap: { name: lo }'), config('host: { name: lo }'))).not.toThrow()
   })
 
+  it("the devices of routers' interfaces are looked at as those of ports are", () => {
+    const interfaces = (body: string) =>
+      parseConfig(`routers:\n  r:\n    interfaces:\n      a: { ${body} }\n`, file)
+    const told = (body: string) =>
+      systemProblems(interfaces(body)).map(
+        (p) => `${p.line}:${p.column} ${p.path}: ${p.found}; ${p.expected}`,
+      )
+    expect(told('tap: { name: lo }')).toEqual([
+      "4:25 routers.r.interfaces.a.tap.name: 'lo' in the own namespace; a name that is free",
+    ])
+    expect(told('tun: { name: tl-x, netns: tl-no-such }')).toEqual([
+      "4:38 routers.r.interfaces.a.tun.netns: 'tl-no-such'; a network namespace that exists, or that `namespaces` lists",
+    ])
+    expect(told('packet: { name: tl-no-such }')).toEqual([
+      "4:28 routers.r.interfaces.a.packet.name: 'tl-no-such' in the own namespace; a device that exists",
+    ])
+    expect(() => checkSystem(interfaces('tap: { name: lo }'), interfaces('tap: { name: lo }'))).not.toThrow()
+  })
+
   it('a capture file must be there', () => {
     expect(told('pcap: { file: no.pcap }')).toEqual([
       `5:26 a.pcap.file: '${dir}/no.pcap'; a capture file (there is no such file)`,

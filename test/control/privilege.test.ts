@@ -19,6 +19,16 @@ describe('a configuration needs', () => {
     ['a: { packet: { name: eth0 } }', ['CAP_NET_RAW']],
   ])('%s: %j', (text, names) => expect(needs(ports(text))).toEqual(names))
 
+  it.each([
+    ['memory: {}', []],
+    ['switch: lan', []],
+    ['tap: { name: tl0 }', ['CAP_NET_ADMIN']],
+    ['tun: { name: tl0, netns: /run/netns/x }', ['CAP_NET_ADMIN', 'CAP_SYS_ADMIN']],
+    ['packet: { name: eth0 }', ['CAP_NET_RAW']],
+  ])("a router's interface on %s: %j", (text, names) =>
+    expect(needs(`switches: { lan: {} }\nrouters: { r: { interfaces: { a: { ${text} } } } }`)).toEqual(names),
+  )
+
   it('CAP_SYS_ADMIN to make a namespace', () => {
     expect(needs(`namespaces: [x]\n${ports('a: { memory: {} }')}`)).toEqual(['CAP_SYS_ADMIN'])
   })
