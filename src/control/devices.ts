@@ -7,7 +7,7 @@ import { netnsPath } from '../config/netns.ts'
 import type { DeviceConfig, OffloadConfig } from '../config/types.ts'
 import { DeviceKind, native, type TapDevice } from '../native.ts'
 import { Offload } from '../packet/layout.ts'
-import { addressLines, ipBatch } from './iproute.ts'
+import { addressLines } from './iproute.ts'
 
 export interface OpenDevice {
   fd: number
@@ -21,6 +21,8 @@ export interface OpenDevice {
   netnsInode: number
   mac: Uint8Array | null
   mtu: number
+  /** What `ip` is still to do in its namespace (device-addresses.ts). */
+  lines: string[]
 }
 
 type KernelDevice = Extract<DeviceConfig, { type: 'tap' | 'tun' | 'host' | 'packet' }>
@@ -44,7 +46,7 @@ export function offloadBits(o: OffloadConfig): number {
 /** A packet socket's kernel finishes and segments whatever the device cannot. */
 const ALL_OFFLOADS = Offload.Csum | Offload.Tso4 | Offload.Tso6 | Offload.Ecn | Offload.Uso
 
-export async function openDevice(config: KernelDevice): Promise<OpenDevice> {
+export function openDevice(config: KernelDevice): OpenDevice {
   if (config.type === 'packet') return openPacketDevice(config.name, config.netns)
   const netns = netnsPath(config.netns)
   const tun = config.type === 'tun'
@@ -63,7 +65,7 @@ export async function openDevice(config: KernelDevice): Promise<OpenDevice> {
     const mac = config.mac ? parseMac(config.mac) : undefined
     native.changeLink(netns, tap.name, { mac, mtu: config.mtu, up: true })
     const wanted = addressLines(tap.name, config.addresses, config.gateways)
-    await ipBatch(config.netns, persist ? wanted.map((l) => l.replace(/ add /, ' replace ')) : wanted)
+    const lines = persist ? wanted.map((l) => l.replace(/ add /, ' replace ')) : wanted
     const link = native.readLink(netns, tap.name)
     const kind = tun ? DeviceKind.Tun : DeviceKind.Tap
     const { vnetSize, offloads, name } = tap
@@ -77,6 +79,7 @@ export async function openDevice(config: KernelDevice): Promise<OpenDevice> {
       netnsInode: netnsInode(netns),
       mac: link?.mac ?? null,
       mtu: config.mtu,
+      lines,
     }
   } catch (error) {
     native.close(fd)
@@ -92,7 +95,8 @@ function openPacketDevice(name: string, netnsName: string): OpenDevice {
   const { fd, vnetSize } = native.openPacket({ netns, name })
   const { mac, mtu } = link
   const kind = DeviceKind.Packet
-  return { fd, kind, vnetSize, offloads: ALL_OFFLOADS, name, netns, netnsInode: netnsInode(netns), mac, mtu }
+  const at = { name, netns, netnsInode: netnsInode(netns) }
+  return { fd, kind, vnetSize, offloads: ALL_OFFLOADS, ...at, mac, mtu, lines: [] }
 }
 
 /** Inode of a namespace's file; 0 for our own, -1 when it is gone. */

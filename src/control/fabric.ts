@@ -34,6 +34,7 @@ import type {
   VlanRow,
 } from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { takeSteps } from './steps.ts'
 import * as view from './view.ts'
 import * as viewRouter from './view-router.ts'
 
@@ -110,25 +111,20 @@ export class Fabric extends EventEmitter<FabricEvents> {
       try {
         // Namespaces that somebody deleted meanwhile come back before the ports that were in them.
         const gone = next.namespaces.filter((n) => before.namespaces.includes(n) && !namespaceExists(n))
-        for (const name of gone) done.push(await inventory.addNamespace(name))
+        done.push(...(await inventory.namespaces.add(gone)))
         for (const port of inventory.lost(next)) {
           await inventory.reopen(port)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
-        for (const change of diffConfig(before, next)) {
-          this.options.signal?.throwIfAborted()
-          done.push(await inventory.step(change))
-        }
+        done.push(...(await takeSteps(inventory, diffConfig(before, next), this.options.signal)))
         this.config = next
       } catch (error) {
-        for (const change of diffConfig(inventory.config(before), before)) {
-          try {
-            await inventory.step(change)
-          } catch (undo) {
-            this.log.error({ change, reason: (undo as Error).message }, 'could not restore what was before')
-          }
-        }
+        const failed = (undo: Error, change?: object) =>
+          this.log.error({ change, reason: undo.message }, 'could not restore what was before')
+        for (const change of diffConfig(inventory.config(before), before))
+          await inventory.step(change).catch((undo) => failed(undo, change))
+        await inventory.addresses.flush().catch(failed)
         throw error
       }
       return done
@@ -140,6 +136,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
     return this.exclusive(async () => {
       if (this.inventory.port(switchName, name)) throw new Error(`port ${switchName}.${name} exists already`)
       await this.inventory.addPort(switchName, name, config)
+      try {
+        await this.inventory.addresses.flush()
+      } catch (error) {
+        await this.inventory.removePort(switchName, name)
+        throw error
+      }
       this.config = structuredClone(this.config)
       this.config.switches[switchName].ports[name] = config
     })

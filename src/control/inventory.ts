@@ -7,19 +7,22 @@
  *     port         a device opened here, told to the worker; a patch's two ends know each other's index
  */
 
-import { isDeepStrictEqual } from 'node:util'
+import { close } from 'node:fs'
+import { isDeepStrictEqual, promisify } from 'node:util'
 import type { Change } from '../config/diff.ts'
-import { netnsPath } from '../config/netns.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
-import { addNamespace, deleteNamespace, namespaceExists } from './iproute.ts'
+import { DeviceAddresses } from './device-addresses.ts'
+import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
 import { RouterInventory } from './router-inventory.ts'
+
+const closeDevice = promisify(close)
 
 /** Bytes of table from which huge pages pay: below, it is in the cache anyway, and they cost memory. */
 const HUGE_FROM = 8 << 20
@@ -29,9 +32,10 @@ export class Inventory {
   readonly switches = new Map<string, LiveSwitch>()
   /** By 'switch.port'. */
   readonly ports = new Map<string, LivePort>()
-  /** Namespaces we created. */
-  readonly created: string[] = []
+  readonly namespaces = new Namespaces()
   readonly routing: RouterInventory
+  /** What devices are still to get: flush it when all steps are done. */
+  readonly addresses = new DeviceAddresses()
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
@@ -69,9 +73,9 @@ export class Inventory {
   async step(change: Change): Promise<string> {
     switch (change.op) {
       case 'add-namespace':
-        return this.addNamespace(change.name)
+        return (await this.namespaces.add([change.name]))[0]
       case 'remove-namespace':
-        return this.removeNamespace(change.name)
+        return this.namespaces.remove(change.name, this.ports.values())
       case 'set-poll':
         await this.link.send({ op: 'poll', policy: change.poll })
         return `poll: ${change.poll}`
@@ -124,23 +128,6 @@ export class Inventory {
     }
   }
 
-  async addNamespace(name: string): Promise<string> {
-    if (namespaceExists(name)) return `namespace ${name}: was there`
-    await addNamespace(name)
-    if (!this.created.includes(name)) this.created.push(name)
-    return `namespace ${name}: created`
-  }
-
-  private async removeNamespace(name: string): Promise<string> {
-    const at = this.created.indexOf(name)
-    if (at < 0) return `namespace ${name}: left as it was`
-    const user = [...this.ports.values()].find((p) => p.device?.netns === netnsPath(name))
-    if (user) return `namespace ${name}: stays, port ${user.switch}.${user.name} is in it`
-    this.created.splice(at, 1)
-    if (namespaceExists(name)) await deleteNamespace(name)
-    return `namespace ${name}: removed`
-  }
-
   private async addSwitch(name: string, config: SwitchConfig): Promise<void> {
     if (this.routing.routers.has(name)) throw new Error(`switch ${name}: a router has this name`)
     const id = this.freeStage()
@@ -189,7 +176,7 @@ export class Inventory {
     const peer = device.type === 'patch' ? this.indices.of(`${device.switch}.${device.port}`) : -1
     let port: LivePort
     try {
-      port = await openLive(switchName, name, index, config, peer, this.link)
+      port = openLive(switchName, name, index, config, peer, this.link)
     } catch (error) {
       this.indices.release(`${switchName}.${name}`)
       throw error
@@ -201,6 +188,10 @@ export class Inventory {
       throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
     }
     this.ports.set(`${switchName}.${name}`, port)
+    if (port.device) {
+      const { netns } = device as { netns: string }
+      this.addresses.add(`${switchName}.${name}`, netns, port.device.lines)
+    }
   }
 
   /** Opens a port once more whose device was lost. It stays there, down, when that fails. */
@@ -235,6 +226,7 @@ export class Inventory {
     await this.link.send({ op: 'port-remove', index: port.index })
     this.indices.release(key)
     this.ports.delete(key)
+    this.addresses.forget(key)
     port.close()
   }
 
@@ -258,7 +250,7 @@ export class Inventory {
       if (port.switch in switches && !own) switches[port.switch].ports[port.name] = port.config
     }
     const routers = this.routing.config(base.routers)
-    return { ...base, namespaces: [...this.created], switches, routers }
+    return { ...base, namespaces: [...this.namespaces.created], switches, routers }
   }
 
   /** Ports whose device was lost and is asked for once more. */
@@ -271,11 +263,12 @@ export class Inventory {
 
   /** Closes every device and removes the namespaces; the worker has stopped. */
   async clear(failed: (error: Error) => void): Promise<void> {
-    for (const port of this.ports.values()) port.close()
+    const devices = [...this.ports.values()].flatMap((port) => port.device ?? [])
+    for (const port of this.ports.values()) port.device = null
     this.ports.clear()
-    for (const name of this.created.splice(0)) {
-      if (namespaceExists(name)) await deleteNamespace(name).catch(failed)
-    }
+    // The kernel takes some 20 ms to let go of a device, and does it for several at once.
+    await Promise.all(devices.map(({ fd }) => closeDevice(fd).catch(failed)))
+    await this.namespaces.clear().catch(failed)
   }
 }
 

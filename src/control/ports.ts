@@ -38,14 +38,14 @@ export interface LivePort {
  * Opens what the port stands on.
  * @param peer index of the other end, for a patch port
  */
-export async function openLive(
+export function openLive(
   switchName: string,
   name: string,
   index: number,
   config: PortConfig,
   peer: number,
   link: WorkerLink,
-): Promise<LivePort> {
+): LivePort {
   let { mtu } = config
   const full = `${switchName}.${name}`
   const port: LivePort = {
@@ -69,7 +69,7 @@ export async function openLive(
     case 'tun':
     case 'host':
     case 'packet': {
-      const device = await openDevice(wanted)
+      const device = openDevice(wanted)
       const { fd, kind, vnetSize, offloads } = device
       port.device = device
       mtu ||= device.mtu
