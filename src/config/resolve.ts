@@ -2,6 +2,7 @@
  * From the keys of a file, checked, to the FabricConfig the fabric builds: the defaults that depend on
  * another key, and one spelling for everything.
  */
+import { resolve } from 'node:path'
 import type { PortVlan } from '../switch/vlan.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { resolveRouter } from './router-resolve.ts'
@@ -15,6 +16,8 @@ import type {
   SwitchConfig,
 } from './types.ts'
 
+/** What has to outlive the daemon. */
+const STATE = '/var/lib/taploom'
 const TPID_C = 0x8100
 const DEFAULT_VID = 1
 /** Longest IP packet: what a port without a device of its own may carry. */
@@ -40,7 +43,12 @@ export function resolveFile(
     switches[name] = resolveSwitch(sw, tagged.has(name), directory)
   const routers: Record<string, RouterConfig> = {}
   for (const [name, router] of Object.entries(routerKeys))
-    routers[name] = resolveRouter(router, rules.get(name) ?? [], (sw) => switches[sw].vlanAware)
+    routers[name] = resolveRouter(
+      router,
+      rules.get(name) ?? [],
+      (sw) => switches[sw].vlanAware,
+      (one, file) => resolve(directory, file ?? `${STATE}/leases/${name}.${one}.jsonl`),
+    )
   return { namespaces: keys.namespaces, poll: keys.poll, switches, routers }
 }
 

@@ -2,6 +2,7 @@
 import { resolveDevice } from './resolve-device.ts'
 import { familyOfRoute, Reach } from './router-reach.ts'
 import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
+import { resolveServices } from './service-resolve.ts'
 import type {
   InterfaceConfig,
   NatConfig,
@@ -11,6 +12,9 @@ import type {
   RulesConfig,
 } from './types.ts'
 
+/** Absolute path of an interface's leases, from the path that the file says, if it does. */
+export type LeasesPath = (name: string, file: string | undefined) => string
+
 const MTU = 1500
 /** Of ports without `vlan` on a switch that looks at tags. */
 const DEFAULT_VID = 1
@@ -18,16 +22,21 @@ const DEFAULT_VID = 1
 /**
  * @param rules what its files say
  * @param vlanAware of a switch, by name
+ * @param leases where the leases of an interface are
  */
 export function resolveRouter(
   keys: RouterKeys,
   rules: RulesConfig[],
   vlanAware: (name: string) => boolean,
+  leases: LeasesPath,
 ): RouterConfig {
   const reach = new Reach(keys.interfaces, keys.routes)
   const interfaces: Record<string, InterfaceConfig> = {}
   for (const [name, one] of Object.entries(keys.interfaces))
-    interfaces[name] = resolveInterface(name, one, vlanAware)
+    interfaces[name] = {
+      ...resolveInterface(name, one, vlanAware),
+      ...resolveServices(one, (file) => leases(name, file)),
+    }
   return {
     interfaces,
     routes: keys.routes.map((route) => resolveRoute(route, reach)),

@@ -27,6 +27,7 @@ import type {
   DropRow,
   FdbRow,
   InterfaceRow,
+  LeaseRow,
   NeighborRow,
   PortStatus,
   RouteRow,
@@ -70,11 +71,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.log = options.log ?? silent
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
-    this.inventory = new Inventory(memory, this.link)
+    this.inventory = new Inventory(memory, this.link, this.log)
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))
     this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
+    this.link.on('punt', (id: number) => this.inventory.routing.punted(id))
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
     this.watch.unref()
@@ -208,6 +210,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
       await this.link.send({ op: 'poll', policy: this.config.poll })
       for (const command of this.inventory.commands()) await this.link.send(command)
       for (const capture of this.captures.values()) await this.link.send(capture.command)
+      this.inventory.routing.resume()
     })
     this.log.warn({ restarts: this.restarts }, 'a new worker took over')
     this.emit('worker-restarted', { error })
@@ -244,9 +247,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   ports = (): PortStatus[] => view.ports(this)
-  fdb(filter: view.FdbFilter = {}): FdbRow[] {
-    return view.fdb(this, filter)
-  }
+  fdb = (filter: view.FdbFilter = {}): FdbRow[] => view.fdb(this, filter)
   vlans = (): VlanRow[] => view.vlans(this)
   counters = (): CounterRow[] => view.counters(this)
   drops = (): DropRow[] => view.drops(this)
@@ -256,9 +257,8 @@ export class Fabric extends EventEmitter<FabricEvents> {
   /** Lines as iptables-save -c prints them, of every router and family. */
   rules = (router?: string): string[] => viewRouter.rules(this, router)
   conntrack = (router?: string): ConnectionRow[] => viewRouter.conntrack(this, router)
-  status(): StatusReport {
-    return view.status(this, this.link.running)
-  }
+  leases = (router?: string): LeaseRow[] => viewRouter.leases(this, router)
+  status = (): StatusReport => view.status(this, this.link.running)
 
   /** Forgets learned addresses. Returns how many there were. */
   async flushFdb(filter: view.FdbFilter = {}): Promise<number> {
@@ -293,6 +293,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     clearInterval(this.watch)
     await this.turn
     for (const capture of this.captures.values()) await capture.close().catch(() => {})
+    await this.inventory.routing.farewell()
     await this.link.stop()
     await this.inventory.clear((error) => this.log.error({}, error.message))
   }

@@ -17,6 +17,7 @@ import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { DeviceAddresses } from './device-addresses.ts'
+import { type Log, silent } from './fabric-options.ts'
 import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
@@ -39,11 +40,11 @@ export class Inventory {
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
-  constructor(memory: PlaneMemory, link: WorkerLink) {
+  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent) {
     this.memory = memory
     this.link = link
     this.indices = new PortIndices(memory.counters)
-    this.routing = new RouterInventory(this, link)
+    this.routing = new RouterInventory(this, link, log)
   }
 
   port(switchName: string, name: string): LivePort | undefined {

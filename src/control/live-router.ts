@@ -14,6 +14,7 @@ import { policiesOf } from './addressing.ts'
 import type { OwnAddress } from './own-addresses.ts'
 import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
+import type { RouterServices } from './services.ts'
 
 /** Connections; memory is touched as they come. */
 const CONNECTIONS = 262144
@@ -43,6 +44,7 @@ export interface LiveRouter {
   filter: FilterMemory
   rules: LiveRules
   ruleLog: RuleLog
+  services: RouterServices
   seed: number
 }
 
@@ -57,6 +59,7 @@ export function addCommand(router: LiveRouter): Command {
     policies: policyList(router),
     neighbours,
     filter,
+    punt: router.services.memory,
     closed: true,
     seed,
   }

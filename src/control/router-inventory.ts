@@ -14,6 +14,7 @@ import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
 import { configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
 import { formatMac, parseMac } from './devices.ts'
+import type { Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import {
   addCommand,
@@ -29,6 +30,7 @@ import {
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
+import { RouterServices } from './services.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
@@ -44,28 +46,33 @@ export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
   private readonly inventory: Inventory
   private readonly link: WorkerLink
+  private readonly log: Log
 
-  constructor(inventory: Inventory, link: WorkerLink) {
+  constructor(inventory: Inventory, link: WorkerLink, log: Log) {
     this.inventory = inventory
     this.link = link
+    this.log = log
   }
 
   async add(name: string): Promise<void> {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
     const seed = (Math.random() * 0x100000000) | 0
     const filter = filterMemory(seed)
+    const id = this.inventory.freeStage()
+    const neighbours = NeighbourTable.memory(NEIGHBOURS, seed)
     const router: LiveRouter = {
-      id: this.inventory.freeStage(),
+      id,
       name,
       home: this.inventory.indices.of(`router ${name}`),
       interfaces: new Map(),
       routes: [],
       policies: [],
       writer: new RouteWriter(),
-      neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
+      neighbours,
       filter,
       rules: NO_RULES,
       ruleLog: new RuleLog(filter.report.log),
+      services: new RouterServices({ id, name, neighbours }, (c) => this.link.send(c), this.log),
       seed,
     }
     await this.link.send(addCommand(router))
@@ -75,6 +82,7 @@ export class RouterInventory {
   async remove(name: string): Promise<void> {
     const router = this.routers.get(name)
     if (!router) return
+    await router.services.close()
     await this.link.send({ op: 'switch-remove', id: router.id })
     this.routers.delete(name)
     this.inventory.indices.release(`router ${name}`)
@@ -148,6 +156,7 @@ export class RouterInventory {
     const router = this.need(routerName)
     const live = router.interfaces.get(name)
     if (!live) return
+    await router.services.remove(name)
     router.interfaces.delete(name)
     this.refreshRoutes(router)
     await this.link.send({ op: 'interface-remove', id: router.id, index: live.index })
@@ -203,6 +212,7 @@ export class RouterInventory {
     const live = router.interfaces.get(name)!
     await this.link.send(this.interfaceCommand(router, live))
     for (const own of live.addresses) own.fresh = false
+    router.services.set(live, this.mtuOf(router, live))
   }
 
   /** What a worker found out about an address; null when that is not there any more. */
@@ -213,6 +223,7 @@ export class RouterInventory {
     if (!own) return null
     const was = own.state
     if (learn(own, news)) {
+      router!.services.set(live!, this.mtuOf(router!, live!))
       // Only its own routes: there may be a million others.
       for (const route of connectedRoutes(live!.index, [own])) {
         if (own.used) router!.writer.add(route)
@@ -229,11 +240,30 @@ export class RouterInventory {
     )
   }
 
+  private mtuOf(router: LiveRouter, { config, name }: LiveInterface): number {
+    return config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+  }
+
   private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
     const { config, index, mac, name, port } = live
-    const mtu = config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+    const mtu = this.mtuOf(router, live)
     const settings = interfaceSettings(name, config, port, mac, mtu, addressSettings(live.addresses))
     return { op: 'interface-set', id: router.id, index, settings }
+  }
+
+  /** A router has packets for this thread. */
+  punted(id: number): void {
+    for (const router of this.routers.values()) if (router.id === id) router.services.drain()
+  }
+
+  /** A worker took over: what the one before it has punted, and told nobody. */
+  resume(): void {
+    for (const router of this.routers.values()) router.services.drain()
+  }
+
+  /** The last words on every link, while there is a worker to send them; leases files are closed. */
+  async farewell(): Promise<void> {
+    for (const router of this.routers.values()) await router.services.close()
   }
 
   private need(name: string): LiveRouter {

@@ -4,7 +4,7 @@
  *
  *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
  *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
- *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/conntrack, each with ?router=
+ *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/conntrack /v1/leases, each with ?router=
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
  *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
  *     GET  /metrics                            Prometheus text
@@ -17,12 +17,14 @@ import { Readable } from 'node:stream'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
+import { jsonRows } from './json-rows.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
 import type {
   ConnectionRow,
   FdbRow,
   InterfaceRow,
+  LeaseRow,
   NeighborRow,
   PortStatus,
   RouteRow,
@@ -45,6 +47,7 @@ export interface Served extends Measured {
   neighbors(router?: string): NeighborRow[]
   rules(router?: string): string[]
   conntrack(router?: string): ConnectionRow[]
+  leases(router?: string): LeaseRow[]
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -185,6 +188,7 @@ export class ControlServer {
       const rows = this.fabric.conntrack(req.query.router)
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
     })
+    app.get<OfRouter>('/v1/leases', { schema: SCHEMAS.router }, (req) => this.fabric.leases(req.query.router))
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
       return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)
     })
@@ -285,16 +289,4 @@ function classify(error: FastifyError | ApiError): [status: number, code: string
   if (error.validation) return [400, 'bad-request', error.validation]
   if (error.statusCode !== undefined && error.statusCode < 500) return [error.statusCode, 'bad-request', null]
   return [500, 'failed', null]
-}
-
-const ROWS_PER_CHUNK = 2000
-
-/** A large table as JSON in pieces, so that a million addresses never are one string. */
-function* jsonRows(rows: object[]): Generator<string> {
-  yield '['
-  for (let from = 0; from < rows.length; from += ROWS_PER_CHUNK) {
-    const text = JSON.stringify(rows.slice(from, from + ROWS_PER_CHUNK)).slice(1, -1)
-    yield from === 0 ? text : `,${text}`
-  }
-  yield ']'
 }

@@ -9,7 +9,7 @@ import { addressText } from './addressing.ts'
 import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
 import type { LiveInterface, LiveRouter } from './live-router.ts'
-import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
+import type { ConnectionRow, InterfaceRow, LeaseRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
 import * as view from './view.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
@@ -125,6 +125,30 @@ export function conntrack(fabric: Fabric, router?: string): ConnectionRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
     [...entries(r.filter.conntrack, nowMs)].map((e) => ({ router: r.name, ...rowOf(e, nowMs) })),
+  )
+}
+
+/** What DHCP servers have given, and addresses that were found to be somebody else's. */
+export function leases(fabric: Fabric, router?: string): LeaseRow[] {
+  const nowMs = Date.now()
+  return routersOf(fabric, router).flatMap((r) =>
+    [...r.services.leases()].flatMap(({ interface: name, lease }): LeaseRow[] => {
+      const { address, clientId, expiresMs, hostName, mac, state } = lease
+      if (state === 'released' || expiresMs <= nowMs) return []
+      return [
+        {
+          router: r.name,
+          interface: name,
+          address: addressText([address | 0]),
+          mac,
+          clientId: clientId === '' ? null : clientId,
+          hostName: hostName === '' ? null : hostName,
+          state,
+          expires: new Date(expiresMs).toISOString(),
+          leftS: Math.round((expiresMs - nowMs) / 1000),
+        },
+      ]
+    }),
   )
 }
 

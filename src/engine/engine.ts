@@ -52,6 +52,8 @@ export class Engine implements PortHost {
   onAddress: (news: AddressNews) => void = () => {}
   /** Told about ports that have frames for the control thread. */
   notify: (index: number) => void = () => {}
+  /** Told about routers that have packets for the control thread. */
+  notifyPunt: (id: number) => void = () => {}
   supers = 0
   private readonly spinner = new Spinner()
   private policy: PollPolicy = 'adaptive'
@@ -203,6 +205,7 @@ export class Engine implements PortHost {
       case 'router-add':
       case 'router-routes':
       case 'router-rules':
+      case 'router-send':
       case 'interface-set':
       case 'interface-remove':
         applyRouter(this, command)

@@ -24,7 +24,7 @@ import { IfFlag, Interfaces } from './interfaces.ts'
 import { Local } from './local.ts'
 import { clampMss } from './mss.ts'
 import { PARSED, parse } from './parse.ts'
-import type { Fragments, Resolver } from './parts.ts'
+import type { Fragments, Resolver, Services } from './parts.ts'
 import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
@@ -40,6 +40,7 @@ export class Router {
   hooks: Hooks
   resolver!: Resolver
   fragments!: Fragments
+  services!: Services
   private readonly host: RouterHost
   private readonly local: Local
   /** Counts a packet that no port has received. */
@@ -58,6 +59,7 @@ export class Router {
       errors: this.errors,
       originate: (slot, nowMs) => this.originate(slot, nowMs),
       nd: (slot, iface, nowMs) => this.resolver.nd(slot, iface, nowMs),
+      punt: (slot, iface) => this.services.punt(slot, iface),
     })
   }
 

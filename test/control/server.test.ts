@@ -36,6 +36,7 @@ class FakeFabric implements Served {
   vlans = () => [VLAN_ROW]
   routes = () => [ROUTE_ROW]
   neighbors = () => []
+  leases = () => []
   rules = () => ['*filter', 'COMMIT']
   conntrack = () => []
   interfaces = () => []
