@@ -71,7 +71,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.log = options.log ?? silent
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
-    this.inventory = new Inventory(memory, this.link, this.log)
+    this.inventory = new Inventory(memory, this.link, this.log, options.created)
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))

@@ -33,14 +33,16 @@ export class Inventory {
   readonly switches = new Map<string, LiveSwitch>()
   /** By 'switch.port'. */
   readonly ports = new Map<string, LivePort>()
-  readonly namespaces = new Namespaces()
+  readonly namespaces: Namespaces
   readonly routing: RouterInventory
   /** What devices are still to get: flush it when all steps are done. */
   readonly addresses = new DeviceAddresses()
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
-  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent) {
+  /** @param created gets the namespaces that are made */
+  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, created?: string[]) {
+    this.namespaces = new Namespaces(created)
     this.memory = memory
     this.link = link
     this.indices = new PortIndices(memory.counters)
