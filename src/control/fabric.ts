@@ -115,7 +115,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
         const gone = next.namespaces.filter((n) => before.namespaces.includes(n) && !namespaceExists(n))
         done.push(...(await inventory.namespaces.add(gone)))
         for (const port of inventory.lost(next)) {
-          await inventory.reopen(port)
+          await (inventory.routing.routers.has(port.switch) ? inventory.routing : inventory).reopen(port)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
@@ -163,6 +163,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     if (!port || port.down) return
     port.down = view.whyDown(port, errno)
     port.close()
+    this.inventory.routing.portDown(port)
     const where = { switch: port.switch, port: port.name }
     this.emit('port-down', { ...where, errno, reason: port.down })
   }

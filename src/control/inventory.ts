@@ -258,9 +258,10 @@ export class Inventory {
 
   /** Ports whose device was lost and is asked for once more. */
   lost(next: FabricConfig): LivePort[] {
-    const wanted = (p: LivePort) => next.switches[p.switch]?.ports[p.name]
+    const wanted = (p: LivePort) =>
+      next.switches[p.switch]?.ports[p.name]?.device ?? next.routers[p.switch]?.interfaces[p.name]?.on
     return [...this.ports.values()].filter(
-      (p) => p.down !== null && isDeepStrictEqual(wanted(p)?.device, p.config.device),
+      (p) => p.down !== null && isDeepStrictEqual(wanted(p), p.config.device),
     )
   }
 

@@ -28,6 +28,7 @@ import {
   subnetOf,
 } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
+import type { LivePort } from './ports.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 import { RouterServices } from './services.ts'
@@ -195,17 +196,42 @@ export class RouterInventory {
     if (router.rules.v4 || router.rules.v6) await this.setRules(router.name, router.rules.config)
   }
 
-  /** Makes the tables hold what interfaces and configuration say; the worker sees it at once. */
+  /**
+   * Makes the tables hold what interfaces and configuration say; the worker sees it at once. An interface whose
+   * device is gone has no routes, and of equal-cost paths the others stay, as in Linux.
+   */
   private refreshRoutes(router: LiveRouter): void {
-    const connected = [...router.interfaces.values()].flatMap((i) =>
-      connectedRoutes(
-        i.index,
-        i.addresses.filter((a) => a.used),
-      ),
-    )
-    const known = (r: RouteConfig) => r.hops.every((h) => router.interfaces.has(h.interface))
-    const own = router.routes.filter(known).map((r) => configuredRoute(r, (n) => indexIn(router, n)))
+    const up = (name: string) => router.interfaces.has(name) && !this.inventory.port(router.name, name)?.down
+    const connected = [...router.interfaces.values()]
+      .filter((i) => up(i.name))
+      .flatMap((i) =>
+        connectedRoutes(
+          i.index,
+          i.addresses.filter((a) => a.used),
+        ),
+      )
+    const own = router.routes.flatMap((route) => {
+      const hops = route.hops.filter((hop) => up(hop.interface))
+      if (hops.length === 0 && route.hops.length > 0) return []
+      return [configuredRoute({ ...route, hops }, (name) => indexIn(router, name))]
+    })
     router.writer.replace([...connected, ...own])
+  }
+
+  /** A port went down: the routes by it go, if it is an interface of a router. */
+  portDown(port: LivePort): void {
+    const router = this.routers.get(port.switch)
+    if (router) this.refreshRoutes(router)
+  }
+
+  /** Takes up an interface whose device was lost. */
+  async reopen(port: LivePort): Promise<void> {
+    const router = this.need(port.switch)
+    await this.inventory.reopen(port)
+    const live = router.interfaces.get(port.name)!
+    live.port = this.inventory.port(port.switch, port.name)!.index
+    await this.sendInterface(router, port.name)
+    this.refreshRoutes(router)
   }
 
   private async sendInterface(router: LiveRouter, name: string): Promise<void> {
