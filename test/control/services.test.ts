@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { checkConfigObject } from '../../src/config/load.ts'
 import { addressesOf, connectedRoutes, interfaceSettings } from '../../src/control/addressing.ts'
-import { addressSettings, ownAddresses } from '../../src/control/own-addresses.ts'
+import type { LiveInterface } from '../../src/control/live-router.ts'
+import { addressSettings, type OwnAddress, ownAddresses } from '../../src/control/own-addresses.ts'
 import { RouterServices } from '../../src/control/services.ts'
 import { Engine } from '../../src/engine/engine.ts'
 import { conntrackMemory } from '../../src/filter/conntrack/layout.ts'
@@ -47,7 +48,11 @@ class Lab {
     return Math.floor(Number(process.hrtime.bigint()) / 1e6)
   }
 
-  constructor(keys: object) {
+  readonly addresses: OwnAddress[]
+  readonly live: LiveInterface
+
+  /** @param dad nobody knows yet whether the addresses are ours */
+  constructor(keys: object, dad = false) {
     const neighbours = NeighbourTable.memory(64, 7)
     const writer = new RouteWriter(1024)
     const apply = async (command: Parameters<Engine['apply']>[0]) => this.engine.apply(command)
@@ -80,11 +85,16 @@ class Lab {
         },
       },
     }).routers.r.interfaces.a
-    const addresses = ownAddresses(config, ROUTER, [])
+    this.addresses = ownAddresses(config, ROUTER, [])
+    const { addresses } = this
+    // Nothing to announce: the tests look at what the services say.
+    for (const own of addresses) own.fresh = false
     const settings = interfaceSettings('a', config, 0, ROUTER, 1500, addressSettings(addresses))
     this.engine.apply({ op: 'interface-set', id: 0, index: 0, settings })
     for (const route of connectedRoutes(0, addressesOf(config, ROUTER))) writer.add(route)
-    this.services.set({ index: 0, name: 'a', config, mac: ROUTER, port: 0, addresses }, 1500)
+    this.live = { index: 0, name: 'a', config, mac: ROUTER, port: 0, addresses }
+    if (dad) for (const own of addresses) own.used = false
+    this.services.set(this.live, 1500)
   }
 
   /** Frames from the client, serviced. */
@@ -253,4 +263,19 @@ describe('router advertisements', () => {
       await one.services.close()
     }
   })
+})
+
+it('nothing is said from an address that might be somebody else’s', async () => {
+  const lab = new Lab({ ...serve(), advertise: {} }, true)
+  const discover = udp4(ends, message(DhcpMessage.Discover))
+  lab.feed([discover], EVERYBODY)
+  lab.services.drain()
+  expect(lab.out()).toEqual([])
+  for (const own of lab.addresses) own.used = true
+  lab.services.set(lab.live, 1500)
+  expect(lab.out().map(([, packet]) => packet[40])).toEqual([134])
+  lab.feed([discover], EVERYBODY)
+  lab.services.drain()
+  expect(lab.out().map(([, packet]) => typeOf(packet))).toEqual([DhcpMessage.Offer])
+  await lab.services.close()
 })
