@@ -7,6 +7,7 @@ import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig } from '../
 import type { Command, FilterMemory } from '../engine/command.ts'
 import { conntrackMemory } from '../filter/conntrack/layout.ts'
 import { Mappings } from '../filter/nat/mappings.ts'
+import { native } from '../native.ts'
 import { ringMemory } from '../packet/ring.ts'
 import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
@@ -17,7 +18,7 @@ import type { LiveRules, Subnet } from './rules.ts'
 import type { RouterServices } from './services.ts'
 
 /** Connections; memory is touched as they come. */
-const CONNECTIONS = 262144
+const CONNECTIONS = 1 << 20
 /** Of LOG and NFLOG records that nobody has read yet, each. */
 const LOG_BYTES = 1 << 18
 
@@ -67,6 +68,9 @@ export function addCommand(router: LiveRouter): Command {
 
 export function filterMemory(seed: number): FilterMemory {
   const conntrack = conntrackMemory(CONNECTIONS)
+  // Read at random places, and big as soon as there are many connections.
+  native.hugePages(new Uint8Array(conntrack.entries.buffer))
+  native.hugePages(new Uint8Array(conntrack.index.buffer))
   const mappings = Mappings.memory(CONNECTIONS, seed, true)
   return { conntrack, mappings, report: { log: ringMemory(LOG_BYTES), nflog: ringMemory(LOG_BYTES) } }
 }

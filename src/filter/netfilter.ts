@@ -16,6 +16,7 @@
  * From an established connection, packets like one before skip the rules of a hook, but not their counters
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
+import { native } from '../native.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
@@ -104,6 +105,9 @@ export class Netfilter implements Hooks {
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
+    // Read at random places: without, each would cost a page walk as well.
+    native.hugePages(new Uint8Array(this.serials.buffer))
+    native.hugePages(new Uint8Array(this.cache.lines.buffer))
   }
 
   /**
@@ -136,6 +140,10 @@ export class Netfilter implements Hooks {
 
   idle(hook: Hook): boolean {
     return this.idleAt[hook] === 1
+  }
+
+  prefetch(slots: Int32Array, n: number): void {
+    if (this.wantsWhole) this.plane.conntrack.prefetch(slots, n)
   }
 
   run(hook: Hook, slot: number, nowMs: number): Verdict {

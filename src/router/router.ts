@@ -14,7 +14,7 @@ import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
-import { Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
+import { BATCH, Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
@@ -29,6 +29,8 @@ import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
 
+const GONE = -1
+
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
   memberCount = 0
@@ -42,6 +44,8 @@ export class Router {
   fragments!: Fragments
   services!: Services
   private readonly host: RouterHost
+  /** Packets of the batch in hand that go on to PREROUTING. */
+  private readonly entering = new Int32Array(BATCH)
   private readonly local: Local
   /** Counts a packet that no port has received. */
   private get home(): number {
@@ -65,16 +69,22 @@ export class Router {
 
   process(batch: Batch, port: number, nowMs: number): void {
     const iface = this.interfaces.ofPort[port]
-    const { slots } = batch
+    const { entering } = this
+    const lost = iface < 0 || !this.open
     // Replies may be sent while the batch goes on: its slots stay where they are.
-    const n = batch.n
+    const { n, slots } = batch
+    let count = 0
     for (let i = 0; i < n; i++) {
-      if (iface < 0 || !this.open) this.host.lose(port, slots[i], Drop.NoEgress)
-      else this.receive(slots[i], iface, port, nowMs)
+      const slot = slots[i]
+      const enters = lost ? this.reject(port, slot, Drop.NoEgress) : this.receive(slot, iface, port, nowMs)
+      if (enters >= 0) entering[count++] = enters
     }
+    if (count > 1) this.hooks.prefetch(entering, count)
+    for (let i = 0; i < count; i++) this.ingress(entering[i], nowMs)
   }
 
-  private receive(slot: number, iface: number, port: number, nowMs: number): void {
+  /** The slot of a packet that is to enter PREROUTING, its row filled; -1 = it went another way. */
+  private receive(slot: number, iface: number, port: number, nowMs: number): number {
     const { host, interfaces } = this
     const { ip, pool } = host
     const { meta, view } = pool
@@ -87,29 +97,35 @@ export class Router {
     if ((meta[m + Meta.Flags] & Flag.NoEthernet) !== 0) {
       version = meta[m + Meta.Len] > 0 ? view.getUint8(at) >> 4 : 0
     } else {
-      if (meta[m + Meta.Len] < ethernet.SIZE) return host.lose(port, slot, Drop.Runt)
-      if ((view.getUint8(at + 6) & 1) !== 0) return host.lose(port, slot, Drop.SourceGroup)
+      if (meta[m + Meta.Len] < ethernet.SIZE) return this.reject(port, slot, Drop.Runt)
+      if ((view.getUint8(at + 6) & 1) !== 0) return this.reject(port, slot, Drop.SourceGroup)
       const hi = ethernet.dstMacHi(view, at)
       if ((hi & 0x100) !== 0) pktType = ethernet.isBroadcast(view, at) ? 1 : 2
       else if (hi !== interfaces.macHi[iface] || ethernet.dstMacLo(view, at) !== interfaces.macLo[iface])
-        return host.lose(port, slot, Drop.NotForUs)
+        return this.reject(port, slot, Drop.NotForUs)
       const type = ethernet.etherType(view, at)
-      if (type === ethernet.EtherType.Arp) return this.resolver.arp(slot, iface, nowMs)
+      if (type === ethernet.EtherType.Arp) return this.arp(slot, iface, nowMs)
       l3 = ethernet.SIZE
       if (type === ethernet.EtherType.Ipv4) version = 4
       else if (type === ethernet.EtherType.Ipv6) version = 6
     }
-    if (version !== 4 && version !== 6) return host.lose(port, slot, Drop.NoListener)
+    if (version !== 4 && version !== 6) return this.reject(port, slot, Drop.NoListener)
     const result = parse(pool, ip, slot, l3, version)
-    if (result !== PARSED) return host.lose(port, slot, result)
+    if (result !== PARSED) return this.reject(port, slot, result)
     ip[row + Ip.InIf] = iface
     ip[row + Ip.PktType] = pktType
-    if (this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0) {
-      const whole = this.fragments.gather(slot, nowMs)
-      if (whole >= 0) this.ingress(whole, nowMs)
-      return
-    }
-    this.ingress(slot, nowMs)
+    const part = this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0
+    return part ? this.fragments.gather(slot, nowMs) : slot
+  }
+
+  private arp(slot: number, iface: number, nowMs: number): number {
+    this.resolver.arp(slot, iface, nowMs)
+    return GONE
+  }
+
+  private reject(port: number, slot: number, reason: Drop): number {
+    this.host.lose(port, slot, reason)
+    return GONE
   }
 
   /** PREROUTING and the routing decision. */
@@ -151,7 +167,6 @@ export class Router {
   private input(slot: number, port: number, nowMs: number): void {
     if (!this.hooks.idle(Hook.Input)) {
       const verdict = this.hooks.run(Hook.Input, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     this.local.deliver(slot, port, nowMs)
@@ -180,7 +195,6 @@ export class Router {
     this.decrement(slot, row)
     if (!hooks.idle(Hook.Forward)) {
       const verdict = hooks.run(Hook.Forward, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     if ((interfaces.flags[out] & IfFlag.ClampMss) !== 0) clampMss(host.pool, ip, slot, mtu)
@@ -256,7 +270,6 @@ export class Router {
     const row = slot << IP_SHIFT
     if (!hooks.idle(Hook.Postrouting)) {
       const verdict = hooks.run(Hook.Postrouting, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     const out = ip[row + Ip.OutIf]
