@@ -92,6 +92,7 @@ class RoutedPlane {
       policies: DEFAULT_POLICIES,
       neighbours: NeighbourTable.memory(64, SEED),
       filter: { conntrack, mappings, report },
+      punt: { ring: ringMemory(1024), signal: new SharedArrayBuffer(4) },
       closed: rules !== null,
       seed: SEED,
     })
