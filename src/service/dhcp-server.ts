@@ -33,6 +33,7 @@ import { Pool } from './pool.ts'
 const OFFER_MS = 30_000
 const QUARANTINE_MS = 600_000
 const MIN_LEASE_S = 60
+const EMPTY_MS = 1000
 /** New clients: at once, and per second. A hypervisor that starts is served, a flood is not. */
 const FRESH_BURST = 256
 const FRESH_PER_SECOND = 32
@@ -62,6 +63,8 @@ export class DhcpServer {
   private pool!: Pool
   private settings!: DhcpSettings
   private full = false
+  /** Until then the pool is not looked through again for somebody unknown. */
+  private emptyUntilMs = 0
   private toldRelay = false
 
   constructor(settings: DhcpSettings, warn: (message: string) => void) {
@@ -78,6 +81,7 @@ export class DhcpServer {
     this.pending.clear()
     this.probes.length = 0
     this.full = false
+    this.emptyUntilMs = 0
   }
 
   /**
@@ -128,9 +132,10 @@ export class DhcpServer {
       this.counters.limited++
       return
     }
+    if (!known && nowMs < this.emptyUntilMs && !this.pool.reservationOf(request)) return this.exhausted(nowMs)
     const taken = (address: number): boolean => this.isTaken(address, key, nowMs)
     const address = this.pool.choose(request, request.requested, this.leases, taken, nowMs)
-    if (address < 0) return this.exhausted()
+    if (address < 0) return this.exhausted(nowMs)
     this.full = false
     if (this.settings.probeMs === 0 || (isLive(known, nowMs) && known.address === address))
       return this.offer(request, address, nowMs)
@@ -138,8 +143,9 @@ export class DhcpServer {
     this.probes.push(address)
   }
 
-  private exhausted(): void {
+  private exhausted(nowMs: number): void {
     this.counters.exhausted++
+    if (nowMs >= this.emptyUntilMs) this.emptyUntilMs = nowMs + EMPTY_MS
     if (!this.full) this.warn(`no address is free (the pool has ${this.pool.size})`)
     this.full = true
   }
@@ -164,7 +170,10 @@ export class DhcpServer {
   private request(request: Request, toUs: boolean, nowMs: number): void {
     const { ciaddr, requested, serverId } = request
     const key = keyOf(request)
-    if (serverId !== 0 && serverId !== this.settings.serverId) return this.offers.void(key)
+    if (serverId !== 0 && serverId !== this.settings.serverId) {
+      if (this.offers.void(key)) this.emptyUntilMs = 0
+      return
+    }
     const address = ciaddr !== 0 && serverId === 0 ? ciaddr : requested || ciaddr
     if (address === 0) {
       this.counters.malformed++
@@ -217,6 +226,7 @@ export class DhcpServer {
 
   private save(lease: Lease, nowMs: number): void {
     const former = this.leases.put(lease, nowMs)
+    if (former || lease.state === 'released') this.emptyUntilMs = 0
     if (former) this.changes.push(former)
     this.changes.push(lease)
   }

@@ -22,11 +22,12 @@ export class Offers {
     this.byKey.set(key, address)
   }
 
-  void(key: string): void {
+  /** True when there was one. */
+  void(key: string): boolean {
     const address = this.byKey.get(key)
-    if (address === undefined) return
+    if (address === undefined) return false
     this.byKey.delete(key)
-    this.byAddress.delete(address)
+    return this.byAddress.delete(address)
   }
 
   prune(nowMs: number): void {

@@ -21,6 +21,9 @@ export interface Client {
   clientId: string
 }
 
+/** Addresses that are compared for which has been free for longest: a large pool is not looked at whole. */
+const LOOK = 4096
+
 export class Pool {
   private readonly ranges: readonly [first: number, last: number][]
   private readonly network: number
@@ -115,7 +118,7 @@ export class Pool {
     let oldest = -1
     let sinceMs = Number.POSITIVE_INFINITY
     const start = hash(keyOf(client)) % Math.max(1, this.size)
-    for (let i = 0; i < this.size; i++) {
+    for (let i = 0; i < this.size && (i < LOOK || oldest < 0); i++) {
       const address = this.nth((start + i) % this.size)
       if (!free(address)) continue
       const lease = leases.at(address)

@@ -381,6 +381,36 @@ describe('floods', () => {
     expect(lab.lease({ mac: 5 })).not.toBe('')
   })
 
+  it('of a large pool that is used up: it is looked through once a second, not for each', () => {
+    const lab = new Lab({ pool: [[addr('10.0.0.2'), addr('10.0.0.2') + MAX_ADDRESSES - 1]], length: 8 })
+    for (let i = 0; i < MAX_ADDRESSES; i++) {
+      const mac = `02:00:01:${[16, 8, 0].map((s) => ((i >> s) & 255).toString(16).padStart(2, '0')).join(':')}`
+      const rest = {
+        state: 'bound',
+        mac,
+        clientId: '',
+        hostName: '',
+        expiresMs: lab.now + 3_600_000,
+      } as const
+      lab.server.leases.put({ address: addr('10.0.0.2') + i, ...rest }, lab.now)
+    }
+    let looked = 0
+    const at = lab.server.leases.at.bind(lab.server.leases)
+    lab.server.leases.at = (address) => {
+      looked++
+      return at(address)
+    }
+    for (let mac = 1000; mac < 1100; mac++) expect(lab.discover({ mac })).toBeNull()
+    expect(looked).toBeLessThan(1.1 * MAX_ADDRESSES)
+    expect(lab.server.counters.exhausted).toBe(100)
+    // Given back: the next one gets it.
+    const mine = lab.server.leases.at(addr('10.0.0.9'))!
+    const bytes = message(DhcpMessage.Release, { ciaddr: '10.0.0.9', serverId: '10.0.0.1' })
+    bytes.set(Buffer.from(mine.mac.replaceAll(':', ''), 'hex'), 28)
+    lab.server.receive(bytes, true, addr('10.0.0.9'), lab.now)
+    expect(lab.discover({ mac: 2000 })?.yiaddr).toBe('10.0.0.9')
+  })
+
   it('selecting without an offer is limited as well', () => {
     const lab = new Lab({
       pool: [[addr('10.0.0.2') + 0x1000000, addr('10.0.0.2') + 0x1000000 + MAX_ADDRESSES - 1]],
