@@ -243,9 +243,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   /** A port by 'switch.port', or by its own name when only one switch has it. */
-  findPort(name: string): LivePort {
-    return this.inventory.find(name)
-  }
+  findPort = (name: string): LivePort => this.inventory.find(name)
 
   ports = (): PortStatus[] => view.ports(this)
   fdb = (filter: view.FdbFilter = {}): FdbRow[] => view.fdb(this, filter)

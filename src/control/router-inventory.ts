@@ -6,14 +6,14 @@
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
+import type { InterfaceConfig, PolicyConfig, RouteConfig, RouterConfig } from '../config/types.ts'
 import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
 import { configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
-import { formatMac, parseMac } from './devices.ts'
+import { parseMac } from './devices.ts'
 import type { Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import {
@@ -23,12 +23,12 @@ import {
   interfaceNames,
   type LiveInterface,
   type LiveRouter,
-  plainPort,
   policyList,
   subnetOf,
 } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
 import type { LivePort } from './ports.ts'
+import { openPorts } from './router-ports.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 import { RouterServices } from './services.ts'
@@ -96,7 +96,7 @@ export class RouterInventory {
     while (used.has(index)) index++
     if (index >= MAX_INTERFACES) throw new Error(`router ${routerName}: at most ${MAX_INTERFACES} interfaces`)
     const mac = config.mac ? parseMac(config.mac) : randomMac()
-    await this.openPorts(routerName, name, config, mac)
+    await openPorts(this.inventory, routerName, name, config, mac)
     const port = this.inventory.port(routerName, name)!.index
     const addresses = ownAddresses(config, mac, [])
     router.interfaces.set(name, { index, name, config, mac, port, addresses })
@@ -106,35 +106,6 @@ export class RouterInventory {
       await this.refreshRules(router)
     } catch (error) {
       await this.removeInterface(routerName, name)
-      throw error
-    }
-  }
-
-  private async openPorts(
-    routerName: string,
-    name: string,
-    config: InterfaceConfig,
-    mac: Uint8Array,
-  ): Promise<void> {
-    const { on, mtu, fault } = config
-    if (on.type !== 'switch') {
-      await this.inventory.addPort(routerName, name, plainPort(on, mtu, fault))
-      return
-    }
-    const sw = this.inventory.switches.get(on.switch)
-    if (!sw) throw new Error(`router ${routerName}: no switch ${on.switch}`)
-    const vid = on.vlan ?? 1
-    const vlan: PortConfig['vlan'] = sw.config.vlanAware ? { mode: 'access', vid } : { mode: 'unaware' }
-    const end = `${routerName}.${name}`
-    const inside = { type: 'patch' as const, switch: routerName, port: name }
-    // The switch knows where the router is before it has said a word.
-    const statics = [{ mac: formatMac(mac), vid: sw.config.vlanAware ? vid : 0 }]
-    await this.inventory.addPort(on.switch, end, { ...plainPort(inside, mtu), vlan, statics })
-    try {
-      const outside = { type: 'patch' as const, switch: on.switch, port: end }
-      await this.inventory.addPort(routerName, name, plainPort(outside, mtu, fault))
-    } catch (error) {
-      await this.inventory.removePort(on.switch, end)
       throw error
     }
   }

@@ -139,7 +139,8 @@ export class Local {
   }
 }
 
-function isGroup(ip: Int32Array, row: number): boolean {
+/** A group, or everybody. */
+export function isGroup(ip: Int32Array, row: number): boolean {
   const dst = ip[row + Ip.Dst0]
   return ip[row + Ip.Family] === 4 ? dst === -1 || dst >>> 28 === 14 : dst >>> 24 === 0xff
 }

@@ -21,7 +21,7 @@ import * as ipv6 from '../wire/ipv6.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
-import { Local } from './local.ts'
+import { isGroup, Local } from './local.ts'
 import { clampMss } from './mss.ts'
 import { PARSED, parse } from './parse.ts'
 import type { Fragments, Resolver, Services } from './parts.ts'
@@ -294,9 +294,4 @@ export class Router {
     this.fragments.tick(nowMs)
     this.hooks.tick(nowMs)
   }
-}
-
-function isGroup(ip: Int32Array, row: number): boolean {
-  const dst = ip[row + Ip.Dst0]
-  return ip[row + Ip.Family] === 4 ? dst === -1 || dst >>> 28 === 14 : dst >>> 24 === 0xff
 }
