@@ -138,12 +138,10 @@ export class Fabric extends EventEmitter<FabricEvents> {
     return this.exclusive(async () => {
       if (this.inventory.port(switchName, name)) throw new Error(`port ${switchName}.${name} exists already`)
       await this.inventory.addPort(switchName, name, config)
-      try {
-        await this.inventory.addresses.flush()
-      } catch (error) {
+      await this.inventory.addresses.flush().catch(async (error) => {
         await this.inventory.removePort(switchName, name)
         throw error
-      }
+      })
       this.config = structuredClone(this.config)
       this.config.switches[switchName].ports[name] = config
     })

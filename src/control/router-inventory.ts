@@ -12,21 +12,21 @@ import type { WorkerLink } from '../engine/worker-link.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
-import { configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
+import { interfaceSettings, randomMac } from './addressing.ts'
 import { parseMac } from './devices.ts'
 import type { Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import {
   addCommand,
   filterMemory,
-  indexIn,
   interfaceNames,
   type LiveInterface,
   type LiveRouter,
   policyList,
   subnetOf,
 } from './live-router.ts'
-import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
+import { type Heard, hearAddress, refreshRoutes } from './live-routes.ts'
+import { addressSettings, ownAddresses } from './own-addresses.ts'
 import type { LivePort } from './ports.ts'
 import { openPorts } from './router-ports.ts'
 import { RuleLog } from './rule-log.ts'
@@ -35,13 +35,6 @@ import { RouterServices } from './services.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
-
-interface Heard {
-  router: string
-  interface: string
-  own: OwnAddress
-  was: OwnAddress['state']
-}
 
 export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
@@ -167,26 +160,8 @@ export class RouterInventory {
     if (router.rules.v4 || router.rules.v6) await this.setRules(router.name, router.rules.config)
   }
 
-  /**
-   * Makes the tables hold what interfaces and configuration say; the worker sees it at once. An interface whose
-   * device is gone has no routes, and of equal-cost paths the others stay, as in Linux.
-   */
   private refreshRoutes(router: LiveRouter): void {
-    const up = (name: string) => router.interfaces.has(name) && !this.inventory.port(router.name, name)?.down
-    const connected = [...router.interfaces.values()]
-      .filter((i) => up(i.name))
-      .flatMap((i) =>
-        connectedRoutes(
-          i.index,
-          i.addresses.filter((a) => a.used),
-        ),
-      )
-    const own = router.routes.flatMap((route) => {
-      const hops = route.hops.filter((hop) => up(hop.interface))
-      if (hops.length === 0 && route.hops.length > 0) return []
-      return [configuredRoute({ ...route, hops }, (name) => indexIn(router, name))]
-    })
-    router.writer.replace([...connected, ...own])
+    refreshRoutes(router, (name) => !this.inventory.port(router.name, name)?.down)
   }
 
   /** A port went down: the routes by it go, if it is an interface of a router. */
@@ -215,19 +190,7 @@ export class RouterInventory {
   /** What a worker found out about an address; null when that is not there any more. */
   hear(news: AddressNews): Heard | null {
     const router = [...this.routers.values()].find((r) => r.id === news.id)
-    const live = router && [...router.interfaces.values()].find((i) => i.index === news.interface)
-    const own = live?.addresses.find((a) => isAddress(a, news))
-    if (!own) return null
-    const was = own.state
-    if (learn(own, news)) {
-      router!.services.set(live!, this.mtuOf(router!, live!))
-      // Only its own routes: there may be a million others.
-      for (const route of connectedRoutes(live!.index, [own])) {
-        if (own.used) router!.writer.add(route)
-        else router!.writer.remove(route, (r) => r.kind === route.kind && isDeepStrictEqual(r, route))
-      }
-    }
-    return { router: router!.name, interface: live!.name, own, was }
+    return router ? hearAddress(router, news) : null
   }
 
   /** Some address is not used because it might be somebody else's. */
