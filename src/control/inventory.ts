@@ -69,6 +69,13 @@ export class Inventory {
     return undefined
   }
 
+  /** The worker has something: for a memory port, or for a router's queues. */
+  frames(index: number): void {
+    const port = this.portAt(index)
+    if (port) port.exchange?.drain()
+    else this.routing.frames(index)
+  }
+
   /** Does one change; returns a line that tells it. */
   async step(change: Change): Promise<string> {
     switch (change.op) {

@@ -12,6 +12,7 @@ import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
 import { policiesOf } from './addressing.ts'
 import type { OwnAddress } from './own-addresses.ts'
+import type { QueueDesk } from './queue-desk.ts'
 import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
 
@@ -43,6 +44,7 @@ export interface LiveRouter {
   filter: FilterMemory
   rules: LiveRules
   ruleLog: RuleLog
+  queues: QueueDesk
   seed: number
 }
 
@@ -73,6 +75,12 @@ export function interfaceNames(router: LiveRouter): string[] {
   const names: string[] = []
   for (const { index, name } of router.interfaces.values()) names[index] = name
   return Array.from(names, (name) => name ?? '')
+}
+
+/** '-' when there is none with this index. */
+export function nameOf(router: LiveRouter, index: number): string {
+  for (const live of router.interfaces.values()) if (live.index === index) return live.name
+  return '-'
 }
 
 export function subnetOf(text: string): Subnet {

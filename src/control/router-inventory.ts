@@ -22,11 +22,13 @@ import {
   interfaceNames,
   type LiveInterface,
   type LiveRouter,
+  nameOf,
   plainPort,
   policyList,
   subnetOf,
 } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
+import { QueueDesk } from './queue-desk.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 
@@ -42,6 +44,8 @@ interface Heard {
 
 export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
+  /** Told when a function of a queue fails. */
+  queueFailed: (router: string, queue: number, error: Error) => void = () => {}
   private readonly inventory: Inventory
   private readonly link: WorkerLink
 
@@ -54,8 +58,9 @@ export class RouterInventory {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
     const seed = (Math.random() * 0x100000000) | 0
     const filter = filterMemory(seed)
+    const id = this.inventory.freeStage()
     const router: LiveRouter = {
-      id: this.inventory.freeStage(),
+      id,
       name,
       home: this.inventory.indices.of(`router ${name}`),
       interfaces: new Map(),
@@ -66,17 +71,38 @@ export class RouterInventory {
       filter,
       rules: NO_RULES,
       ruleLog: new RuleLog(filter.report.log),
+      queues: this.deskOf(name, id),
       seed,
     }
     await this.link.send(addCommand(router))
     this.routers.set(name, router)
   }
 
+  private deskOf(router: string, id: number): QueueDesk {
+    return new QueueDesk({
+      router,
+      id,
+      send: (command) => this.link.send(command),
+      wake: () => this.link.wake(),
+      interfaceName: (index) => {
+        const name = nameOf(this.need(router), index)
+        return name === '-' ? null : name
+      },
+      failed: (queue, error) => this.queueFailed(router, queue, error),
+    })
+  }
+
+  /** A worker has something for the control thread. */
+  frames(index: number): void {
+    for (const { home, queues } of this.routers.values()) if (home === index) queues.drain()
+  }
+
   async remove(name: string): Promise<void> {
     const router = this.routers.get(name)
     if (!router) return
-    await this.link.send({ op: 'switch-remove', id: router.id })
+    await this.link.send({ op: 'router-remove', id: router.id })
     this.routers.delete(name)
+    router.queues.close()
     this.inventory.indices.release(`router ${name}`)
   }
 
@@ -253,6 +279,7 @@ export class RouterInventory {
       const { rules } = router
       const load = { v4: rules.memory4, v6: rules.memory6, generation: rules.generation }
       yield { op: 'router-rules', id: router.id, load, profile: rules.config.profile }
+      yield* router.queues.commands()
     }
   }
 

@@ -8,8 +8,9 @@ import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
 import { addressText } from './addressing.ts'
 import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
-import type { LiveInterface, LiveRouter } from './live-router.ts'
+import { type LiveInterface, type LiveRouter, nameOf } from './live-router.ts'
 import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
+import type { RouterTables } from './router-tables.ts'
 import * as view from './view.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
@@ -23,11 +24,6 @@ const KINDS: Record<RouteKind, RouteRow['kind']> = {
 }
 
 const TABLES: Record<number, string> = { [TABLE_LOCAL]: 'local', [TABLE_MAIN]: 'main', 253: 'default' }
-
-function nameOf(router: LiveRouter, index: number): string {
-  for (const live of router.interfaces.values()) if (live.index === index) return live.name
-  return '-'
-}
 
 function routeRow(router: LiveRouter, e: RouteEntry): RouteRow {
   return {
@@ -83,11 +79,11 @@ function interfaceRow(router: LiveRouter, live: LiveInterface, port: PortStatus)
 }
 
 /** Routes of all tables; of one router when named. */
-export function routes(fabric: Fabric, router?: string): RouteRow[] {
+export function routes(fabric: RouterTables, router?: string): RouteRow[] {
   return routersOf(fabric, router).flatMap((r) => [...r.writer.entries()].map((e) => routeRow(r, e)))
 }
 
-export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
+export function neighbors(fabric: RouterTables, router?: string): NeighborRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
     listNeighbours(r.neighbours, nowMs).map((n) => ({
@@ -105,7 +101,7 @@ export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
 }
 
 /** Rules with live counters, a router and family after the other. */
-export function rules(fabric: Fabric, router?: string): string[] {
+export function rules(fabric: RouterTables, router?: string): string[] {
   return routersOf(fabric, router).flatMap((r) => {
     const { memory4, memory6, v4, v6 } = r.rules
     const families = [
@@ -121,14 +117,14 @@ export function rules(fabric: Fabric, router?: string): string[] {
   })
 }
 
-export function conntrack(fabric: Fabric, router?: string): ConnectionRow[] {
+export function conntrack(fabric: RouterTables, router?: string): ConnectionRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
     [...entries(r.filter.conntrack, nowMs)].map((e) => ({ router: r.name, ...rowOf(e, nowMs) })),
   )
 }
 
-function routersOf(fabric: Fabric, name?: string): LiveRouter[] {
+function routersOf(fabric: RouterTables, name?: string): LiveRouter[] {
   return [...fabric.inventory.routing.routers.values()].filter((r) => name === undefined || r.name === name)
 }
 

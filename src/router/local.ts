@@ -120,7 +120,8 @@ export class Local {
   }
 }
 
-function isGroup(ip: Int32Array, row: number): boolean {
+/** The destination is a group: multicast, or IPv4's broadcast. */
+export function isGroup(ip: Int32Array, row: number): boolean {
   const dst = ip[row + Ip.Dst0]
   return ip[row + Ip.Family] === 4 ? dst === -1 || dst >>> 28 === 14 : dst >>> 24 === 0xff
 }

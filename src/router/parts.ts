@@ -21,3 +21,9 @@ export interface Fragments {
   cut(slot: number, mtu: number, nowMs: number): void
   tick(nowMs: number): void
 }
+
+/** Packets that the filter has taken and that go on later (`Router.proceed`). */
+export interface Waiting {
+  /** Drops what came in by an interface, or would leave by it. */
+  flush(iface: number): void
+}
