@@ -6,6 +6,7 @@ import type { PortVlan } from '../switch/vlan.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { resolveRouter } from './router-resolve.ts'
 import type { FileKeys, PortKeys, SwitchKeys } from './schema.ts'
+import type { SetsFound } from './sets.ts'
 import type {
   DeviceConfig,
   FabricConfig,
@@ -22,12 +23,13 @@ const MTU_MAX = 65535
 
 /**
  * @param directory that relative paths start from
- * @param rules what the rules files of each router say, by its name
+ * @param rules and sets: what the files of each router say, by its name
  */
 export function resolveFile(
   keys: FileKeys,
   directory: string,
   rules: ReadonlyMap<string, RulesConfig[]>,
+  sets: ReadonlyMap<string, SetsFound>,
 ): FabricConfig {
   const routerKeys = keys.routers ?? {}
   const tagged = new Set(
@@ -40,7 +42,11 @@ export function resolveFile(
     switches[name] = resolveSwitch(sw, tagged.has(name), directory)
   const routers: Record<string, RouterConfig> = {}
   for (const [name, router] of Object.entries(routerKeys))
-    routers[name] = resolveRouter(router, rules.get(name) ?? [], (sw) => switches[sw].vlanAware)
+    routers[name] = resolveRouter(
+      router,
+      { directory, rules: rules.get(name) ?? [], sets: sets.get(name)?.config ?? [] },
+      (sw) => switches[sw].vlanAware,
+    )
   return { namespaces: keys.namespaces, poll: keys.poll, switches, routers }
 }
 

@@ -9,6 +9,8 @@ import { isDeepStrictEqual } from 'node:util'
 import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
 import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
+import { Header } from '../filter/conntrack/layout.ts'
+import type { RuleLoad } from '../filter/netfilter.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
@@ -30,7 +32,7 @@ import {
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
 import { QueueDesk } from './queue-desk.ts'
 import { RuleLog } from './rule-log.ts'
-import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
+import { buildRules, type FilterConfig, type LiveRules, loadOf, NO_RULES } from './rules.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
@@ -54,10 +56,10 @@ export class RouterInventory {
     this.link = link
   }
 
-  async add(name: string): Promise<void> {
+  async add(name: string, { conntrack }: Pick<RouterConfig, 'conntrack'>): Promise<void> {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
     const seed = (Math.random() * 0x100000000) | 0
-    const filter = filterMemory(seed)
+    const filter = filterMemory(seed, conntrack.max)
     const id = this.inventory.freeStage()
     const router: LiveRouter = {
       id,
@@ -70,7 +72,7 @@ export class RouterInventory {
       neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
       filter,
       rules: NO_RULES,
-      ruleLog: new RuleLog(filter.report.log),
+      ruleLog: new RuleLog(filter.report),
       queues: this.deskOf(name, id),
       seed,
     }
@@ -92,6 +94,15 @@ export class RouterInventory {
     })
   }
 
+  /** The worker has stopped. */
+  close(): void {
+    for (const { queues, ruleLog } of this.routers.values()) {
+      queues.close()
+      ruleLog.close()
+    }
+    this.routers.clear()
+  }
+
   /** A worker has something for the control thread. */
   frames(index: number): void {
     for (const { home, queues } of this.routers.values()) if (home === index) queues.drain()
@@ -103,6 +114,7 @@ export class RouterInventory {
     await this.link.send({ op: 'router-remove', id: router.id })
     this.routers.delete(name)
     router.queues.close()
+    router.ruleLog.close()
     this.inventory.indices.release(`router ${name}`)
   }
 
@@ -201,10 +213,16 @@ export class RouterInventory {
     const router = this.need(routerName)
     const subnets = [...router.interfaces.values()].flatMap((i) => i.config.addresses.map(subnetOf))
     const rules = buildRules(config, router.rules, interfaceNames(router), subnets)
-    const load = loadOf(rules, router.rules)
-    await this.link.send({ op: 'router-rules', id: router.id, load, profile: config.profile })
+    const files = router.ruleLog.open(config.nflog)
+    router.ruleLog.use(rules.generation, [rules.v4, rules.v6], interfaceNames(router))
+    try {
+      await this.link.send(rulesCommand(router, rules, loadOf(rules, router.rules)))
+    } catch (error) {
+      files.undo()
+      throw error
+    }
+    files.commit()
     router.rules = rules
-    router.ruleLog.use([rules.v4, rules.v6], interfaceNames(router))
   }
 
   /** Rules name interfaces, which have another index or are new now. */
@@ -278,7 +296,7 @@ export class RouterInventory {
       for (const live of router.interfaces.values()) yield this.interfaceCommand(router, live)
       const { rules } = router
       const load = { v4: rules.memory4, v6: rules.memory6, generation: rules.generation }
-      yield { op: 'router-rules', id: router.id, load, profile: rules.config.profile }
+      yield rulesCommand(router, rules, load)
       yield* router.queues.commands()
     }
   }
@@ -293,4 +311,14 @@ export class RouterInventory {
     }
     return found
   }
+}
+
+function rulesCommand({ filter, id, name }: LiveRouter, { config }: LiveRules, load: RuleLoad): Command {
+  const { max: limit, ...tracking } = config.conntrack
+  const room = filter.conntrack.header[Header.Capacity]
+  if (limit > room)
+    throw new Error(
+      `router ${name}: conntrack.max ${limit} needs a larger table; it can grow only by a restart`,
+    )
+  return { op: 'router-rules', id, load, profile: config.profile, conntrack: { ...tracking, limit } }
 }

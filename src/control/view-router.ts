@@ -1,15 +1,18 @@
 /** What the routers' tables say, as the documents of model.ts. Reads shared memory, as view.ts does. */
-import { entries, rowOf } from '../filter/conntrack/row.ts'
+import { type ConntrackFilter, rows } from '../filter/conntrack/select.ts'
+import { printElement } from '../filter/element.ts'
+import { type IpSet, printCreate } from '../filter/ipset.ts'
 import { printRules } from '../filter/print.ts'
 import { readCounters } from '../filter/program/counters.ts'
+import { liveSet } from '../filter/program/set-live.ts'
 import { listNeighbours } from '../router/neighbour-list.ts'
 import type { RouteEntry } from '../router/route-writer.ts'
 import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
 import { addressText } from './addressing.ts'
 import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
-import { type LiveInterface, type LiveRouter, nameOf } from './live-router.ts'
-import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
+import { type LiveInterface, type LiveRouter, nameOf, UnknownName } from './live-router.ts'
+import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow, SetRow } from './model.ts'
 import type { RouterTables } from './router-tables.ts'
 import * as view from './view.ts'
 
@@ -117,19 +120,57 @@ export function rules(fabric: RouterTables, router?: string): string[] {
   })
 }
 
-export function conntrack(fabric: RouterTables, router?: string): ConnectionRow[] {
+export function conntrack(
+  fabric: RouterTables,
+  router: string | undefined,
+  filter: ConntrackFilter,
+): ConnectionRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
-    [...entries(r.filter.conntrack, nowMs)].map((e) => ({ router: r.name, ...rowOf(e, nowMs) })),
+    Array.from(rows(r.filter.conntrack, nowMs, filter), (row) => ({ router: r.name, ...row })),
   )
 }
 
-function routersOf(fabric: RouterTables, name?: string): LiveRouter[] {
-  return [...fabric.inventory.routing.routers.values()].filter((r) => name === undefined || r.name === name)
+/** All of them, or the one that is named. @throws UnknownName */
+export function routersOf(fabric: RouterTables, name?: string): LiveRouter[] {
+  const { routers } = fabric.inventory.routing
+  if (name === undefined) return [...routers.values()]
+  const router = routers.get(name)
+  if (router) return [router]
+  throw new UnknownName('router', name, [...routers.keys()])
 }
 
 /** The worker's clock, in whole milliseconds. */
 function monotonicMs(): number {
   const [seconds, nanos] = process.hrtime()
   return seconds * 1000 + Math.floor(nanos / 1e6)
+}
+
+export function sets(fabric: RouterTables, router?: string): SetRow[] {
+  const nowMs = monotonicMs()
+  return routersOf(fabric, router).flatMap((r) =>
+    [...r.rules.sets.values()].map((one) => {
+      const memory = r.rules.setMemories.get(one.name)
+      return setRow(r.name, memory ? liveSet(one, memory, nowMs) : one)
+    }),
+  )
+}
+
+function setRow(router: string, set: IpSet): SetRow {
+  const { counters, elements, family, name, type } = set
+  return {
+    router,
+    name,
+    type,
+    family,
+    create: printCreate(set),
+    elements: elements.map((one) => ({
+      element: printElement(one.fields, set),
+      timeoutS: one.timeoutS,
+      nomatch: one.nomatch,
+      packets: counters ? Number(one.packets) : null,
+      bytes: counters ? Number(one.bytes) : null,
+      comment: one.comment,
+    })),
+  }
 }

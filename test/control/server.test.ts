@@ -37,8 +37,20 @@ class FakeFabric implements Served {
   routes = () => [ROUTE_ROW]
   neighbors = () => []
   rules = () => ['*filter', 'COMMIT']
-  conntrack = () => []
   interfaces = () => []
+  sets = () => []
+  conntrack(query?: object) {
+    this.asked.push(query)
+    return []
+  }
+  async deleteConntrack(query: object) {
+    this.asked.push(query)
+    return 2
+  }
+  async flushConntrack(router?: string) {
+    this.asked.push(router)
+    return 3
+  }
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {

@@ -11,28 +11,28 @@ import { Status } from './layout.ts'
 import type { AddressFilter, ConntrackFilter } from './select.ts'
 import { TCP_STATES } from './tcp-state.ts'
 
-/** Keys, and the option of conntrack(8) that each is. */
-export const QUERY_OPTIONS = {
-  family: ['-f, --family <family>', 'ipv4 or ipv6'],
-  proto: ['-p, --proto <protocol>', 'a name or number: tcp, udp, icmp'],
-  src: ['-s, --src, --orig-src <address>', 'source, an address or a network'],
-  dst: ['-d, --dst, --orig-dst <address>', 'destination'],
-  replySrc: ['-r, --reply-src <address>', 'source of the answers'],
-  replyDst: ['-q, --reply-dst <address>', 'destination of the answers'],
-  sport: ['--sport, --orig-port-src <port>', 'source port'],
-  dport: ['--dport, --orig-port-dst <port>', 'destination port'],
-  replySport: ['--reply-port-src <port>', 'source port of the answers'],
-  replyDport: ['--reply-port-dst <port>', 'destination port of the answers'],
-  state: ['--state <state>', 'of TCP: ESTABLISHED, TIME_WAIT, ...'],
-  status: ['-u, --status <status>', 'ASSURED, SEEN_REPLY, UNSET; several with commas'],
-  mark: ['-m, --mark <mark>', 'value, or value/mask'],
-  zone: ['-w, --zone <zone>', 'conntrack zone'],
-  srcNat: ['-n, --src-nat', 'whose source is translated'],
-  dstNat: ['-g, --dst-nat', 'whose destination is translated'],
-} as const
+export const QUERY_KEYS = [
+  'family',
+  'proto',
+  'src',
+  'dst',
+  'replySrc',
+  'replyDst',
+  'sport',
+  'dport',
+  'replySport',
+  'replyDport',
+  'state',
+  'status',
+  'mark',
+  'zone',
+  'srcNat',
+  'dstNat',
+] as const
+type Key = (typeof QUERY_KEYS)[number]
 
-export type QueryKey = keyof typeof QUERY_OPTIONS
-export type ConntrackQuery = { [K in QueryKey]?: string | number | boolean }
+/** srcNat, dstNat: true = only those that are translated. */
+export type ConntrackQuery = { [K in Key]?: string | number | boolean }
 
 const FAMILIES: Record<string, Family> = { ipv4: 4, inet: 4, ipv6: 6, inet6: 6 }
 const STATUS: Record<string, number> = { ASSURED: Status.Assured, SEEN_REPLY: Status.SeenReply }
@@ -40,11 +40,11 @@ const STATUS: Record<string, number> = { ASSURED: Status.Assured, SEEN_REPLY: St
 /** @throws Wrong with a sentence, for the first key that makes no sense */
 export function filterOf(query: ConntrackQuery): ConntrackFilter {
   const filter: ConntrackFilter = {}
-  const given = (key: QueryKey): string | undefined => {
+  const given = (key: Key): string | undefined => {
     const value = query[key]
     return value === undefined || value === false ? undefined : String(value)
   }
-  const take = <T>(key: QueryKey, read: (text: string) => T): T | undefined => {
+  const take = <T>(key: Key, read: (text: string) => T): T | undefined => {
     const text = given(key)
     return text === undefined ? undefined : read(text)
   }
@@ -70,10 +70,7 @@ export function filterOf(query: ConntrackQuery): ConntrackFilter {
 
 /** True when nothing is asked for in particular. */
 export function asksForAll(query: ConntrackQuery): boolean {
-  return Object.keys(QUERY_OPTIONS).every((key) => {
-    const value = query[key as QueryKey]
-    return value === undefined || value === false
-  })
+  return QUERY_KEYS.every((key) => query[key] === undefined || query[key] === false)
 }
 
 function readFamily(text: string): Family {

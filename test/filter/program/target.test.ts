@@ -2,9 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { parseRules } from '../../../src/filter/parse.ts'
 import { LogLines } from '../../../src/filter/program/log-line.ts'
+import { LogRecord } from '../../../src/filter/program/report.ts'
 import { Hook, Verdict } from '../../../src/packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../../src/packet/ip.ts'
-import { RECORD_BYTES, Rec } from '../../../src/packet/record.ts'
 import { RingReader } from '../../../src/packet/ring.ts'
 import { icmp, ipv4, ipv6, onesSum, pseudoHeader, type TcpParts, tcp, udp } from '../../support/frames.ts'
 import { Lab, type LabOptions, type Sent, type Way } from './lab.ts'
@@ -281,8 +281,9 @@ describe('reports', () => {
     const ring = new RingReader(lab.rings.nflog)
     // Counter 2: behind INPUT's policy and the first rule.
     const at = ring.next()
-    expect(ring.length).toBe(RECORD_BYTES + 20)
-    expect([ring.words[(at >> 2) + Rec.Port], ring.words[(at >> 2) + Rec.Direction]]).toEqual([
+    // An Ethernet header, and 20 bytes of the IP packet.
+    expect(ring.length).toBe(LogRecord.Words * 4 + 14 + 20)
+    expect([ring.words[(at >> 2) + LogRecord.Rule], ring.words[(at >> 2) + LogRecord.Hook]]).toEqual([
       2,
       2 | (4 << 8),
     ])
