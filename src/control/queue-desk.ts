@@ -11,6 +11,7 @@ import {
   QueueStat,
   QueueVerdict,
 } from '../engine/queue-record.ts'
+import type { WorkerLink } from '../engine/worker-link.ts'
 import { CtState } from '../packet/ip.ts'
 import { Flag } from '../packet/layout.ts'
 import { RingReader, RingWriter, ringMemory } from '../packet/ring.ts'
@@ -53,9 +54,9 @@ export interface QueueDeskParts {
   router: string
   /** Of the stage. */
   id: number
-  send(command: Command): Promise<unknown>
-  wake(): void
-  interfaceName(index: number): string | null
+  link: Pick<WorkerLink, 'send' | 'wake'>
+  /** '-' = none. */
+  interfaceName(index: number): string
   /** A function failed. */
   failed(queue: number, error: Error): void
 }
@@ -103,7 +104,7 @@ export class QueueDesk {
     const live: Live = { fn, settings, closed: false }
     this.queues.set(number, live)
     try {
-      await this.parts.send(this.command())
+      await this.parts.link.send(this.command())
     } catch (error) {
       this.queues.delete(number)
       throw error
@@ -123,7 +124,7 @@ export class QueueDesk {
       if (live.closed) return
       live.closed = true
       this.queues.delete(number)
-      await this.parts.send(this.command()).catch(() => {})
+      await this.parts.link.send(this.command()).catch(() => {})
     }
     return {
       router: this.parts.router,
@@ -201,8 +202,8 @@ export class QueueDesk {
       queue: words[QueueRecord.Number],
       hook: HOOKS[hook],
       family: words[QueueRecord.Hook] >> 8 === 4 ? 4 : 6,
-      in: interfaceName(words[QueueRecord.InIf]),
-      out: interfaceName(words[QueueRecord.OutIf]),
+      in: known(interfaceName(words[QueueRecord.InIf])),
+      out: known(interfaceName(words[QueueRecord.OutIf])),
       mark: words[QueueRecord.Mark] >>> 0,
       state: STATES[words[QueueRecord.State]] ?? null,
       seconds: words[QueueRecord.Seconds] >>> 0,
@@ -240,7 +241,7 @@ export class QueueDesk {
       return true
     }
     if (this.late.length > 0 || !put()) this.putLater(put)
-    this.parts.wake()
+    this.parts.link.wake()
   }
 
   private putLater(put: () => boolean): void {
@@ -250,7 +251,7 @@ export class QueueDesk {
 
   private retry(): void {
     while (this.late.length > 0 && this.late[0]()) this.late.shift()
-    this.parts.wake()
+    this.parts.link.wake()
     if (this.late.length > 0) setTimeout(() => this.retry(), RETRY_MS)
   }
 
@@ -262,6 +263,8 @@ export class QueueDesk {
     this.parts.failed(queue, error instanceof Error ? error : new Error(String(error)))
   }
 }
+
+const known = (name: string): string | null => (name === '-' ? null : name)
 
 function range(what: string, found: number, min: number, max: number): void {
   if (Number.isInteger(found) && found >= min && found <= max) return

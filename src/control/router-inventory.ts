@@ -9,8 +9,6 @@ import { isDeepStrictEqual } from 'node:util'
 import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
 import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
-import { Header } from '../filter/conntrack/layout.ts'
-import type { RuleLoad } from '../filter/netfilter.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
 import { NeighbourTable } from '../router/neighbour-table.ts'
 import { RouteWriter } from '../router/route-writer.ts'
@@ -21,18 +19,17 @@ import {
   addCommand,
   filterMemory,
   indexIn,
-  interfaceNames,
   type LiveInterface,
   type LiveRouter,
   nameOf,
   plainPort,
   policyList,
-  subnetOf,
 } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
 import { QueueDesk } from './queue-desk.ts'
+import { putRules, rulesAgain } from './router-filter.ts'
 import { RuleLog } from './rule-log.ts'
-import { buildRules, type FilterConfig, type LiveRules, loadOf, NO_RULES } from './rules.ts'
+import { type FilterConfig, NO_RULES } from './rules.ts'
 
 /** Neighbours of each family. */
 const NEIGHBOURS = 4096
@@ -73,25 +70,17 @@ export class RouterInventory {
       filter,
       rules: NO_RULES,
       ruleLog: new RuleLog(filter.report),
-      queues: this.deskOf(name, id),
+      queues: new QueueDesk({
+        router: name,
+        id,
+        link: this.link,
+        interfaceName: (index) => nameOf(router, index),
+        failed: (queue, error) => this.queueFailed(name, queue, error),
+      }),
       seed,
     }
     await this.link.send(addCommand(router))
     this.routers.set(name, router)
-  }
-
-  private deskOf(router: string, id: number): QueueDesk {
-    return new QueueDesk({
-      router,
-      id,
-      send: (command) => this.link.send(command),
-      wake: () => this.link.wake(),
-      interfaceName: (index) => {
-        const name = nameOf(this.need(router), index)
-        return name === '-' ? null : name
-      },
-      failed: (queue, error) => this.queueFailed(router, queue, error),
-    })
   }
 
   /** The worker has stopped. */
@@ -210,19 +199,7 @@ export class RouterInventory {
 
   /** Puts rules in force; the first time they also open the router. */
   async setRules(routerName: string, config: FilterConfig): Promise<void> {
-    const router = this.need(routerName)
-    const subnets = [...router.interfaces.values()].flatMap((i) => i.config.addresses.map(subnetOf))
-    const rules = buildRules(config, router.rules, interfaceNames(router), subnets)
-    const files = router.ruleLog.open(config.nflog)
-    router.ruleLog.use(rules.generation, [rules.v4, rules.v6], interfaceNames(router))
-    try {
-      await this.link.send(rulesCommand(router, rules, loadOf(rules, router.rules)))
-    } catch (error) {
-      files.undo()
-      throw error
-    }
-    files.commit()
-    router.rules = rules
+    await putRules(this.link, this.need(routerName), config)
   }
 
   /** Rules name interfaces, which have another index or are new now. */
@@ -294,9 +271,7 @@ export class RouterInventory {
   *interfaceCommands(): Generator<Command> {
     for (const router of this.routers.values()) {
       for (const live of router.interfaces.values()) yield this.interfaceCommand(router, live)
-      const { rules } = router
-      const load = { v4: rules.memory4, v6: rules.memory6, generation: rules.generation }
-      yield rulesCommand(router, rules, load)
+      yield rulesAgain(router)
       yield* router.queues.commands()
     }
   }
@@ -311,14 +286,4 @@ export class RouterInventory {
     }
     return found
   }
-}
-
-function rulesCommand({ filter, id, name }: LiveRouter, { config }: LiveRules, load: RuleLoad): Command {
-  const { max: limit, ...tracking } = config.conntrack
-  const room = filter.conntrack.header[Header.Capacity]
-  if (limit > room)
-    throw new Error(
-      `router ${name}: conntrack.max ${limit} needs a larger table; it can grow only by a restart`,
-    )
-  return { op: 'router-rules', id, load, profile: config.profile, conntrack: { ...tracking, limit } }
 }

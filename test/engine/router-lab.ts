@@ -70,9 +70,8 @@ export class RouterLab {
     this.desk = new QueueDesk({
       router: 'r',
       id: 0,
-      send: async (command) => engine.apply(command),
-      wake() {},
-      interfaceName: (index) => (index < 0 ? null : `if${index}`),
+      link: { send: async (command) => void engine.apply(command), wake() {} },
+      interfaceName: (index) => (index < 0 ? '-' : `if${index}`),
       failed: (_, error) => this.errors.push(error.message),
     })
     engine.notify = () => queueMicrotask(() => this.desk.drain())
