@@ -1,9 +1,12 @@
 // UDP load for the network benchmark. Every command prints one line of JSON.
 //
-//   load sink  IP PORT [IDLE_MS]                count datagrams until none came for IDLE_MS (250)
+//   load sink  IP PORT [IDLE_MS [PORTS]]        count datagrams until none came for IDLE_MS (250), on PORT and
+//                                               the PORTS - 1 after it
 //   load blast IP PORT SECONDS [PPS [PAYLOAD]]  send for so long; PPS 0 (default) = as fast as it goes
 //   load echo  IP PORT                          send back what comes, until killed
 //   load pong  IP PORT COUNT [PAYLOAD]          COUNT round trips, one after the other
+//   load flows IP PORT SECONDS PORTS            datagrams of which each is of another flow: source port by source
+//                                               port, PORT by PORT
 //   load macs  DEVICE COUNT                     one broadcast frame from each of COUNT addresses
 //
 // PAYLOAD is 18 bytes by default: with 42 bytes of headers the smallest Ethernet frame (60 without FCS).
@@ -33,6 +36,9 @@ enum {
   WARM_UP = 200,    // round trips that are not measured
   ANSWER_MS = 200,  // after that an answer counts as lost
   MAX_LOST = 50,
+  MAX_SINKS = 64,
+  FIRST_SOURCE = 1024,  // source ports of flows: from here to the last
+  SOURCES = 65536 - FIRST_SOURCE,
 };
 
 typedef struct {
@@ -74,25 +80,58 @@ static int udp(const char *ip, const char *port, bool server) {
   return fd;
 }
 
-static int sink(int fd, int idleMs) {
+static int sink(struct pollfd *readable, int ports, int idleMs) {
   burst_of(LONGEST);
   uint64_t received = 0;
   double first = 0, last = 0;
   for (;;) {
-    const int n = recvmmsg(fd, burst.msg, BURST, MSG_DONTWAIT, NULL);
-    if (n > 0) {
-      last = now();
-      if (received == 0) first = last;
-      received += (uint64_t)n;
-      continue;
+    bool any = false;
+    for (int i = 0; i < ports; i++) {
+      const int n = recvmmsg(readable[i].fd, burst.msg, BURST, MSG_DONTWAIT, NULL);
+      if (n > 0) {
+        any = true;
+        last = now();
+        if (received == 0) first = last;
+        received += (uint64_t)n;
+      } else if (errno != EAGAIN && errno != EINTR)
+        fail("recvmmsg");
     }
-    if (errno != EAGAIN && errno != EINTR) fail("recvmmsg");
-    struct pollfd readable = {.fd = fd, .events = POLLIN};
-    if (poll(&readable, 1, received ? idleMs : FIRST_MS) == 0) break;
+    if (!any && poll(readable, (nfds_t)ports, received ? idleMs : FIRST_MS) == 0) break;
   }
   const double seconds = last - first;
   printf("{\"received\":%llu,\"seconds\":%.4f,\"pps\":%.0f}\n", (unsigned long long)received, seconds,
          seconds > 0 ? (double)received / seconds : 0);
+  return 0;
+}
+
+// The kernel fills in the IP header's source, checksum and length; UDP goes without a checksum.
+static int flows(const char *ip, int port, double seconds, int ports) {
+  struct sockaddr_in to = {.sin_family = AF_INET};
+  if (inet_pton(AF_INET, ip, &to.sin_addr) != 1) errno = EINVAL, fail(ip);
+  const int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP), size = SOCKET_BUFFER;
+  if (fd < 0) fail("raw socket");
+  setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &(int){0}, sizeof(int));  // nobody reads what comes back
+  if (connect(fd, (struct sockaddr *)&to, sizeof to) < 0) fail(ip);
+  const uint16_t length = 8 + 18;
+  burst_of(length);
+  uint64_t sent = 0;
+  const double start = now(), end = start + seconds;
+  while (now() < end) {
+    for (uint64_t i = 0; i < BURST; i++) {
+      const uint64_t number = sent + i;
+      const uint16_t header[4] = {htons((uint16_t)(FIRST_SOURCE + number % SOURCES)),
+                                  htons((uint16_t)(port + (int)(number / SOURCES % (uint64_t)ports))),
+                                  htons(length), 0};
+      memcpy(burst.bytes[i], header, sizeof header);
+    }
+    const int n = sendmmsg(fd, burst.msg, BURST, 0);
+    if (n > 0)
+      sent += (uint64_t)n;
+    else if (errno != ENOBUFS && errno != EAGAIN && errno != ECONNREFUSED)
+      fail("sendmmsg");
+  }
+  printf("{\"sent\":%llu,\"seconds\":%.4f}\n", (unsigned long long)sent, now() - start);
   return 0;
 }
 
@@ -210,8 +249,19 @@ static int macs(const char *device, uint32_t count) {
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "";
   const char *fifth = argc > 5 ? argv[5] : "0", *sixth = argc > 6 ? argv[6] : "18";
-  if (!strcmp(what, "sink") && argc >= 4)
-    return sink(udp(argv[2], argv[3], true), argc > 4 ? atoi(argv[4]) : 250);
+  if (!strcmp(what, "sink") && argc >= 4) {
+    static struct pollfd readable[MAX_SINKS];
+    const int ports = argc > 5 ? atoi(argv[5]) : 1;
+    if (ports < 1 || ports > MAX_SINKS) return fprintf(stderr, "load: 1 to %d ports\n", MAX_SINKS), 2;
+    for (int i = 0; i < ports; i++) {
+      char port[8];
+      snprintf(port, sizeof port, "%d", (atoi(argv[3]) + i) & 0xffff);
+      readable[i] = (struct pollfd){.fd = udp(argv[2], port, true), .events = POLLIN};
+    }
+    return sink(readable, ports, argc > 4 ? atoi(argv[4]) : 250);
+  }
+  if (!strcmp(what, "flows") && argc >= 6 && atoi(argv[5]) > 0)
+    return flows(argv[2], atoi(argv[3]), atof(argv[4]), atoi(argv[5]));
   if (!strcmp(what, "echo") && argc >= 4) return echo(udp(argv[2], argv[3], true));
   if (!strcmp(what, "blast") && argc >= 5) {
     const int payload = atoi(sixth);
@@ -224,6 +274,6 @@ int main(int argc, char **argv) {
       return pong(udp(argv[2], argv[3], false), atoi(argv[4]), (size_t)payload);
   }
   if (!strcmp(what, "macs") && argc >= 4) return macs(argv[2], (uint32_t)atoi(argv[3]));
-  fprintf(stderr, "usage: load sink|blast|echo|pong|macs ... (see the head of bench/load.c)\n");
+  fprintf(stderr, "usage: load sink|blast|flows|echo|pong|macs ... (see the head of bench/load.c)\n");
   return 2;
 }

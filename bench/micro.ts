@@ -20,6 +20,7 @@ import { Fdb } from '../src/switch/fdb.ts'
 import type { PortVlan } from '../src/switch/vlan.ts'
 import { HashTable } from '../src/table/hash.ts'
 import { lpm } from './micro-lpm.ts'
+import { router } from './micro-router.ts'
 import { BROADCAST, STATION_HI, station, TrafficPort } from './traffic.ts'
 
 const quick = process.argv.includes('--quick')
@@ -317,7 +318,10 @@ headers()
 checksums()
 hashTables()
 const routes = lpm(measure)
+const routing = router(measure)
 fdbs()
 pipelines()
 const ratios = million()
-process.stdout.write(`${JSON.stringify({ rows, million: ratios, lpm: routes, witness: witness | 0 })}\n`)
+process.stdout.write(
+  `${JSON.stringify({ rows, million: ratios, lpm: routes, router: routing, witness: witness | 0 })}\n`,
+)

@@ -3,29 +3,32 @@
  *
  *     node bench/net.mjs [--subjects relay,bridge,taploom,vde,ovs] [--rounds 3] [--seconds 3] [--quick]
  *                        [--figures tcp1,tcp4,saturated,lossless,rtt,million] [--patience 10]
- *                        [--json FILE]
+ *                        [--json FILE] [--router]
  *
  * In a round every subject is up in namespaces of its own and each figure is taken of one subject after
  * the other, within seconds; the order rotates with figures and rounds. Each waits until the machine is
  * idle, --patience seconds at most; those that began beside another program are counted. NAME=FILE as a subject is
  * taploom of another build (FILE is its dist/cli.js), to compare two versions. Subjects that are not
  * installed are left out and said so. Needs root. Progress goes to standard error, the report to
- * standard output. See bench/README.md.
+ * standard output. With --router two subnets are joined by routers with NAT instead, see lib/router.mjs. See
+ * bench/README.md.
  */
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { introduce, learned, lossless, roundTrip, saturate, tcp } from './lib/figures.mjs'
+import { introduce, learned, lossless, newFlows, roundTrip, saturate, tcp } from './lib/figures.mjs'
 import { Lab } from './lib/lab.mjs'
 import { describe, machine, quiet, stealSeconds } from './lib/machine.mjs'
 import { note, runMain, usage } from './lib/process.mjs'
-import { print, summary } from './lib/report.mjs'
+import { print, ROUTER_TARGETS, summary, TARGETS } from './lib/report.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
-import { NAMES, obstacle, subjectOf } from './lib/subjects.mjs'
+import { rulesReport, rulesRound } from './lib/router.mjs'
+import { NAMES, obstacle, ROUTER_NAMES, subjectOf } from './lib/subjects.mjs'
 
-export const NET_OPTIONS = `  --subjects LIST   of ${NAMES.join(', ')} and NAME=FILE (another build's dist/cli.js); default all
+export const NET_OPTIONS = `  --router          the router: ${ROUTER_NAMES.join(', ')}, and what rules cost the kernel and us
+  --subjects LIST   of ${NAMES.join(', ')} and NAME=FILE (another build's dist/cli.js); default all
   --rounds N        default 3
   --seconds N       of TCP, default 3
-  --figures LIST    of tcp1, tcp4, saturated, lossless, rtt, million; default all
+  --figures LIST    of tcp1, tcp4, saturated, lossless, rtt, million (of switches), newflows (of routers); default all
   --patience N      seconds to wait for an idle machine before each measurement; default 10
   --quick           one short round of relay, bridge and taploom
   --json FILE       default bench/results/<date>.json
@@ -46,6 +49,7 @@ const STAGES = {
     const { p50Us, p99Us } = await roundTrip(lab, o.quick ? 1000 : 5000)
     return { p50: p50Us, p99: p99Us }
   },
+  newflows: async (lab, o) => ({ newFlows: (await newFlows(lab, Math.min(o.seconds, 1.5))).pps / 1e3 }),
   // Last: it leaves the forwarding database full.
   million: async (lab, o) => {
     const few = await saturate(lab, o.seconds)
@@ -59,6 +63,9 @@ const STAGES = {
 }
 
 const MILLION = 1_000_000
+/** What only one kind of subject is asked for. */
+const ROUTERS_ONLY = ['newflows']
+const SWITCHES_ONLY = ['million']
 
 export function options(argv) {
   let values
@@ -69,7 +76,8 @@ export function options(argv) {
         subjects: { type: 'string' },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
-        figures: { type: 'string', default: Object.keys(STAGES).join(',') },
+        figures: { type: 'string' },
+        router: { type: 'boolean', default: false },
         patience: { type: 'string' },
         quick: { type: 'boolean', default: false },
         json: { type: 'string' },
@@ -83,20 +91,26 @@ export function options(argv) {
     if (!(value >= least)) throw usage(`--${name} ${text}: a number of at least ${least} is needed`)
     return value
   }
-  const named = (values.subjects ?? (values.quick ? 'relay,bridge,taploom' : NAMES.join(','))).split(',')
-  const figures = values.figures.split(',')
+  const names = values.router ? ROUTER_NAMES : NAMES
+  const quickly = values.router ? 'taploom,router,nft' : 'relay,bridge,taploom'
+  const named = (values.subjects ?? (values.quick ? quickly : names.join(','))).split(',')
+  const notHere = values.router ? SWITCHES_ONLY : ROUTERS_ONLY
+  const all = Object.keys(STAGES).filter((figure) => !notHere.includes(figure))
+  const figures = values.figures?.split(',') ?? all
   for (const name of named)
-    if (!subjectOf(name)) throw usage(`no subject ${name}; there are ${NAMES.join(', ')} and NAME=CLI_FILE`)
+    if (!subjectOf(name, values.router))
+      throw usage(`no subject ${name}; there are ${names.join(', ')} and NAME=CLI_FILE`)
   for (const name of figures)
-    if (!STAGES[name]) throw usage(`no figure ${name}; there are ${Object.keys(STAGES).join(', ')}`)
+    if (!all.includes(name)) throw usage(`no figure ${name}; there are ${all.join(', ')}`)
   return {
-    subjects: named.map(subjectOf),
+    router: values.router,
+    subjects: named.map((name) => subjectOf(name, values.router)),
     rounds: Math.round(number(values.rounds, values.quick ? 1 : 3, 1, 'rounds')),
     seconds: number(values.seconds, values.quick ? 1 : 3, 1, 'seconds'),
     figures,
     patience: number(values.patience, values.quick ? 0 : 10, 0, 'patience'),
     quick: values.quick,
-    json: values.json ?? resultFile('net'),
+    json: values.json ?? resultFile(values.router ? 'router' : 'net'),
   }
 }
 
@@ -118,11 +132,13 @@ export async function measure(o) {
   if (subjects.length === 0) throw usage('nothing to measure')
   const steal = stealSeconds()
   const rounds = []
+  const ruled = []
   let measurements = 0
   let disturbed = 0
   for (let r = 0; r < o.rounds; r++) {
     const done = await round(o, subjects, r)
     rounds.push(done.result)
+    if (o.router) ruled.push(await rulesRound(o, r))
     measurements += done.measurements
     disturbed += done.disturbed
   }
@@ -136,7 +152,8 @@ export async function measure(o) {
     disturbed,
     stealS: stealSeconds() - steal,
     rounds,
-    ...summary(rounds, names, ours),
+    ...(o.router ? { rules: ruled } : {}),
+    ...summary(rounds, names, ours, o.router ? ROUTER_TARGETS : TARGETS),
   }
 }
 
@@ -159,6 +176,8 @@ async function round(o, subjects, r) {
     for (const [f, figure] of o.figures.entries()) {
       for (const subject of rotated(subjects, r + f)) {
         if (figure === 'million' && !subject.ours) continue
+        // A switch has no flows.
+        if (figure === 'newflows' && subject.name === 'taploom') continue
         const alone = await quiet(o.patience)
         measurements++
         if (!alone) disturbed++
@@ -184,6 +203,7 @@ export function reportOf(document) {
     ...document.skipped.map((s) => `left out: ${s.subject}: ${s.missing}`),
     '',
     print(document),
+    ...(document.rules ? ['', rulesReport(document.rules)] : []),
   ].join('\n')
 }
 

@@ -1,31 +1,33 @@
 /**
  * `npm run bench`: builds what is needed, runs the benchmarks, prints one report, writes one JSON file.
  *
- *     npm run bench [-- --micro] [-- --net] [-- --memory] [-- --quick] [-- --json FILE]
+ *     npm run bench [-- --micro] [-- --net] [-- --router] [-- --memory] [-- --quick] [-- --json FILE]
  *
- * Without a choice: --micro and --net. Further options (--subjects, --rounds, --seconds, ...) go to the
- * network benchmark. See bench/README.md.
+ * Without a choice: --micro, --net and --router. Further options (--subjects, --rounds, --seconds, ...) go to
+ * the network benchmarks. See bench/README.md.
  */
 import { fileURLToPath } from 'node:url'
 import { describe, machine } from './lib/machine.mjs'
 import { micro, microReport, packetUsOf } from './lib/micro.mjs'
 import { note, output, runMain } from './lib/process.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
+import { kernelNsPerRule } from './lib/router.mjs'
 import { obstacle, ROOT } from './lib/subjects.mjs'
 import { memory, memoryReport } from './memory.mjs'
 import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
 
 const BUILD_MS = 300_000
-const PARTS = ['--micro', '--net', '--memory']
+const PARTS = ['--micro', '--net', '--router', '--memory']
 
-const USAGE = `usage: npm run bench -- [--micro] [--net] [--memory] [options]
+const USAGE = `usage: npm run bench -- [--micro] [--net] [--router] [--memory] [options]
 
   --micro           single operations, in nanoseconds
   --net             TCP, small packets and latency against the relay, the bridge, ...; needs root
+  --router          NAT and rules against the kernel's router and Open vSwitch; needs root
   --memory          resident memory under traffic; needs root
-                    (none of the three: --micro and --net)
+                    (none of these: --micro, --net and --router)
 
-The network benchmark's options:
+The network benchmarks' options:
 
 `
 
@@ -40,10 +42,13 @@ await runMain(async () => {
     return
   }
   const chosen = argv.filter((a) => PARTS.includes(a))
-  const wanted = chosen.length > 0 ? chosen : ['--micro', '--net']
+  const wanted = chosen.length > 0 ? chosen : ['--micro', '--net', '--router']
   const rest = argv.filter((a) => !PARTS.includes(a))
   const quick = rest.includes('--quick')
-  const netOptions = options(rest)
+  const networks = ['--net', '--router'].filter((part) => wanted.includes(part))
+  const optionsOf = (part) => options(part === '--router' ? [...rest, part] : rest)
+  const chosenOptions = new Map(networks.map((part) => [part, optionsOf(part)]))
+  const json = (chosenOptions.get(networks[0]) ?? options(rest)).json
 
   await output('make', ['-s', '-C', `${ROOT}bench`], BUILD_MS)
   await output(process.execPath, [fileURLToPath(new URL('../scripts/build.mjs', import.meta.url))], BUILD_MS)
@@ -51,14 +56,17 @@ await runMain(async () => {
   const document = { machine: machine() }
   const report = [describe(document.machine)]
   // The network first: nothing has warmed the machine up or filled its memory yet.
-  if (wanted.includes('--net')) {
+  for (const [part, o] of chosenOptions) {
+    const title = part === '--router' ? 'Router' : 'Network'
     const why = obstacle()
     // Without root the rest can still be had, unless this was asked for by name.
-    if (why !== null && chosen.length === 0) report.push(heading('Network'), `not run: ${why}`)
-    else {
-      document.net = await measure(netOptions)
-      report.push(heading('Network'), reportOf(document.net))
+    if (why !== null && chosen.length === 0) {
+      report.push(heading(title), `not run: ${why}`)
+      continue
     }
+    const measured = await measure(o)
+    document[part.slice(2)] = measured
+    report.push(heading(title), reportOf(measured))
   }
   if (wanted.includes('--memory')) {
     document.memory = await memory({ seconds: quick ? 5 : 20 })
@@ -66,9 +74,10 @@ await runMain(async () => {
   }
   if (wanted.includes('--micro')) {
     document.micro = await micro(quick)
-    report.push(heading('Micro'), microReport(document.micro, document.net ? packetUsOf(document.net) : null))
+    const packetUs = document.net ? packetUsOf(document.net) : null
+    report.push(heading('Micro'), microReport(document.micro, packetUs, kernelNsPerRule(document.router)))
   }
-  const file = rest.includes('--json') ? netOptions.json : resultFile('bench')
+  const file = rest.includes('--json') ? json : resultFile('bench')
   writeJson(file, document)
   process.stdout.write(`${report.join('\n')}\n`)
   note(`\nwritten: ${file}`)

@@ -31,6 +31,8 @@ const TEST = [
   ['iptables-restore', 'iptables'],
   ['ipset', 'ipset'],
   ['sysctl', 'procps'],
+  ['udhcpc', 'udhcpc'],
+  ['dhclient', 'isc-dhcp-client'],
   ['git', 'git'],
 ]
 const NEEDS = { demo: [...BUILD, ...RUN], test: [...BUILD, ...RUN, ...TEST] }

@@ -24,6 +24,7 @@ interface Source {
  * places after the bar in TYPES below: the shapes are the contract, and a type leaves nothing behind.
  *
  *     wire, table <- packet <- port, switch, router, filter, tunnel <- engine <- control, config <- cli
+ *     wire <- service <- control, config
  */
 const LAYERS: Record<string, string[]> = {
   root: [],
@@ -37,6 +38,8 @@ const LAYERS: Record<string, string[]> = {
   router: ['packet', 'wire', 'table', 'native', 'root'],
   filter: ['packet', 'wire', 'table', 'native', 'root'],
   tunnel: ['packet', 'wire', 'table', 'native', 'root'],
+  // Protocols of the control thread: they know packets and files, not who carries them.
+  service: ['wire', 'root'],
   engine: ['port', 'switch', 'router', 'filter', 'tunnel', 'packet', 'wire', 'table', 'native', 'root'],
 }
 const BELOW = [...Object.keys(LAYERS)]

@@ -3,7 +3,7 @@
  * the lab's namespaces; the subject's CPU time is read from /proc around the load, threads included.
  */
 import { readFileSync } from 'node:fs'
-import { DEVICE, SERVER } from './lab.mjs'
+import { DEVICE } from './lab.mjs'
 import { output, said, sh, sleep, start, stop } from './process.mjs'
 import { LOAD } from './subjects.mjs'
 
@@ -37,7 +37,19 @@ export async function tcp(lab, streams, seconds, mbps = 0) {
   try {
     await said(server, /listening/i)
     const before = cpuOf(lab.pids)
-    const args = ['-c', SERVER, '-p', `${port}`, '-t', `${seconds}`, '-P', `${streams}`, '-C', 'cubic', '-J']
+    const args = [
+      '-c',
+      lab.target,
+      '-p',
+      `${port}`,
+      '-t',
+      `${seconds}`,
+      '-P',
+      `${streams}`,
+      '-C',
+      'cubic',
+      '-J',
+    ]
     if (mbps > 0) args.push('-b', `${mbps}M`)
     const report = JSON.parse(await output(...inNamespace(lab.client, 'iperf3', args), (seconds + 15) * 1000))
     const after = cpuOf(lab.pids)
@@ -58,10 +70,10 @@ export async function tcp(lab, streams, seconds, mbps = 0) {
 /** One burst of small datagrams: what was sent and what arrived. */
 export async function shot(lab, seconds, pps) {
   const port = `${lab.port()}`
-  const sink = start(...inNamespace(lab.server, LOAD, ['sink', SERVER, port]))
+  const sink = start(...inNamespace(lab.server, LOAD, ['sink', lab.target, port]))
   try {
     await sleep(80)
-    const args = ['blast', SERVER, port, `${seconds}`, `${pps}`]
+    const args = ['blast', lab.target, port, `${seconds}`, `${pps}`]
     const sent = JSON.parse(await output(...inNamespace(lab.client, LOAD, args), seconds * 1000 + 10000))
     await sink.ended
     return { sent, got: JSON.parse(sink.stdout) }
@@ -79,6 +91,26 @@ export async function saturate(lab, seconds) {
   return {
     kpps: got.pps / 1e3,
     cpuUsPerPacket: lab.pids.length > 0 && got.received > 0 ? (used * 1e6) / got.received : null,
+  }
+}
+
+/** Ports of the server that new flows go to: with 64512 source ports each, more flows than a shot has packets. */
+const FLOW_PORTS = 16
+
+/** Datagrams per second that arrive when each begins a flow and the sender never waits. */
+export async function newFlows(lab, seconds) {
+  const port = `${lab.port(FLOW_PORTS)}`
+  const sink = start(...inNamespace(lab.server, LOAD, ['sink', lab.target, port, '250', `${FLOW_PORTS}`]))
+  try {
+    await sleep(80)
+    const args = ['flows', lab.target, port, `${seconds}`, `${FLOW_PORTS}`]
+    await output(...inNamespace(lab.client, LOAD, args), seconds * 1000 + 10000)
+    await sink.ended
+    const { received, pps } = JSON.parse(sink.stdout)
+    if (received === 0) throw new Error(`${lab.name}: no packet of a new flow arrived`)
+    return { pps }
+  } finally {
+    await stop(sink)
   }
 }
 
@@ -103,10 +135,10 @@ export async function lossless(lab) {
 /** UDP request and response, one at a time, blocking sockets at both ends. */
 export async function roundTrip(lab, count) {
   const port = `${lab.port()}`
-  const echo = start(...inNamespace(lab.server, LOAD, ['echo', SERVER, port]))
+  const echo = start(...inNamespace(lab.server, LOAD, ['echo', lab.target, port]))
   try {
     await sleep(100)
-    const args = ['pong', SERVER, port, `${count}`]
+    const args = ['pong', lab.target, port, `${count}`]
     const { p50Us, p99Us } = JSON.parse(await output(...inNamespace(lab.client, LOAD, args), 30000))
     return { p50Us, p99Us }
   } finally {

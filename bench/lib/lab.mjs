@@ -5,6 +5,8 @@
  *     eth0 10.71.0.1/24   <---   the subject   --->      eth0 10.71.0.2/24
  *                             (tlb-PID-NAME-s, if it needs a namespace of its own)
  *
+ * The labs of routers have the server in a subnet of its own, 10.72.0.2/24, and the router at .254 of both.
+ *
  * IPv6 is off inside, so that nothing is sent but what is measured. No packet leaves the namespaces.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,6 +17,10 @@ import { later, sh, sleep } from './process.mjs'
 export const CLIENT = '10.71.0.1'
 export const SERVER = '10.71.0.2'
 export const DEVICE = 'eth0'
+/** The server behind a router, and the router's two addresses. */
+export const FAR_SERVER = '10.72.0.2'
+export const NEAR_GATEWAY = '10.71.0.254'
+export const FAR_GATEWAY = '10.72.0.254'
 
 export class Lab {
   constructor(name) {
@@ -23,6 +29,8 @@ export class Lab {
     this.client = `${prefix}-a`
     this.server = `${prefix}-b`
     this.middle = `${prefix}-s`
+    /** Whom the client speaks to. */
+    this.target = SERVER
     /** Pids whose CPU time is the subject's; empty when the subject is the kernel. */
     this.pids = []
     this.removers = []
@@ -34,8 +42,9 @@ export class Lab {
   }
 
   /** A port no earlier measurement used: late packets of one run never reach the next. */
-  port() {
-    return this.nextPort++
+  port(count = 1) {
+    this.nextPort += count
+    return this.nextPort - count
   }
 
   namespace(name) {
@@ -64,10 +73,23 @@ export class Lab {
     }
   }
 
+  /** The server gets an address behind a router, and the client a way to it. */
+  route() {
+    this.target = FAR_SERVER
+    for (const [namespace, address] of [
+      [this.client, CLIENT],
+      [this.server, FAR_SERVER],
+    ]) {
+      sh('ip', '-n', namespace, 'addr', 'add', `${address}/24`, 'dev', DEVICE)
+      sh('ip', '-n', namespace, 'link', 'set', DEVICE, 'up')
+    }
+    sh('ip', '-n', this.client, 'route', 'add', 'default', 'via', NEAR_GATEWAY)
+  }
+
   async reachable() {
     for (let attempt = 0; attempt < 40; attempt++) {
       try {
-        sh('ip', 'netns', 'exec', this.client, 'ping', '-c1', '-W1', SERVER)
+        sh('ip', 'netns', 'exec', this.client, 'ping', '-c1', '-W1', this.target)
         return
       } catch {
         await sleep(100)

@@ -36,8 +36,11 @@ export async function micro(quick) {
   return JSON.parse(run.stdout.trim().split('\n').pop())
 }
 
-/** @param packetUs what the kernel's part costs per packet, if the network benchmark has told */
-export function microReport({ rows, million }, packetUs = null) {
+/**
+ * @param packetUs what the kernel's part costs per packet, if the network benchmark has told
+ * @param kernelNs what a rule costs in the kernel, if the router's has
+ */
+export function microReport({ rows, million, lpm, router }, packetUs = null, kernelNs = null) {
   const lines = [
     table([['', 'ns', '+-'], ...rows.map((r) => [r.name, r.nsPerOp.toFixed(1), `${r.rme.toFixed(1)} %`])]),
     '',
@@ -53,7 +56,53 @@ export function microReport({ rows, million }, packetUs = null) {
         `  (the extra ${million.spreadExtraNs.toFixed(0)} ns on ${packetUs.toFixed(2)} us of CPU per packet)`,
     )
   }
+  lines.push('', ...routerReport(lpm, router, packetUs, kernelNs))
   return lines.join('\n')
+}
+
+/** What issue B asks of single operations. */
+function routerReport(lpm, router, packetUs, kernelNs) {
+  const atMost = (what, bound, value, digits = 2) =>
+    `  ${what.padEnd(66)} at most ${`${bound}`.padEnd(5)} ${value.toFixed(digits).padStart(8)}  ${value <= bound ? 'met' : 'not met'}`
+  const { packetAll, packetExtraNs } = router
+  const lines = [
+    'The router:',
+    '',
+    atMost('established flows, 10,000 rules by 10', 1.1, router.rules),
+    atMost(
+      'ns a rule costs the first packet of a flow',
+      kernelNs === null ? Infinity : Number(kernelNs.toFixed(1)),
+      router.nsPerRule,
+    ),
+    atMost('a packet, 1,000,000 connections of which 1,000 talk, by 1,000', 1.2, router.packetAmong),
+    atMost('a packet, 1,000,000 connections that all talk, by 1,000', 1.2, packetAll),
+    atMost('finding one, 1,000,000 connections of which 1,000 talk, by 1,000', 1.2, router.findAmong),
+    atMost('finding one, 1,000,000 connections that all talk, by 1,000', 1.2, router.findAll),
+    atMost('bytes a connection, IPv4', 200, router.bytesPerEntry.v4, 0),
+    atMost('bytes a connection, IPv6', 200, router.bytesPerEntry.v6, 0),
+  ]
+  for (const family of ['v4', 'v6']) {
+    lines.push(
+      atMost(
+        `ns a look-up among 1,000,000 routes, IP${family}, 8,192 destinations`,
+        100,
+        lpm.lookupNs[family].active,
+        0,
+      ),
+      atMost(
+        `ns a look-up among 1,000,000 routes, IP${family}, nothing in a cache`,
+        100,
+        lpm.lookupNs[family].cold,
+        0,
+      ),
+      atMost(`s to load 1,000,000 routes, IP${family}`, 5, lpm.replaceMillionMs[family] / 1000, 1),
+    )
+  }
+  if (packetUs !== null) {
+    const whole = (packetUs * 1000 + packetExtraNs) / (packetUs * 1000)
+    lines.push(atMost('the whole path, 1,000,000 connections that all talk, by 1,000', 1.2, whole))
+  }
+  return lines
 }
 
 const verdict = (ratio) => (ratio <= MILLION_AT_MOST ? 'met' : 'not met')

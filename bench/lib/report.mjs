@@ -15,6 +15,7 @@ export const FIGURES = [
   ['cpu', 'CPU s/GB', 3],
   ['user', 'user share', 3],
   ['million', '1M addr', 2],
+  ['newFlows', 'new flows k/s', 1],
 ]
 /** Already a share or a ratio of the subject's own: not compared with others. */
 const OWN = ['user', 'million']
@@ -30,6 +31,16 @@ export const TARGETS = [
   { figure: 'million', atMost: 1.1 },
 ]
 
+/** What the router is asked for (issue B). */
+export const ROUTER_TARGETS = [
+  { of: 'router', figure: 'tcp1', against: 'taploom', atLeast: 0.9 },
+  { of: 'router', figure: 'tcp1', against: 'nft', atLeast: 0.65 },
+  { of: 'router', figure: 'tcp1', against: 'ovs-nat', atLeast: 10 },
+  { of: 'router', figure: 'saturated', against: 'taploom', atLeast: 0.85 },
+  { of: 'router', figure: 'lossless', against: 'taploom', atLeast: 0.85 },
+  { of: 'router', figure: 'newFlows', against: 'nft', atLeast: 0.5 },
+]
+
 export function spread(values) {
   const sorted = values.filter((v) => typeof v === 'number' && Number.isFinite(v)).sort((a, b) => a - b)
   if (sorted.length === 0) return null
@@ -39,7 +50,7 @@ export function spread(values) {
 }
 
 /** @param ours subjects that are builds of taploom: each is compared with every other subject */
-export function summary(rounds, subjects, ours) {
+export function summary(rounds, subjects, ours, wanted = TARGETS) {
   const figures = {}
   const ratios = {}
   for (const subject of subjects) {
@@ -56,10 +67,11 @@ export function summary(rounds, subjects, ours) {
       ratios[`${one}/${other}`] = pair
     }
   }
-  const targets = TARGETS.map((target) => {
+  const targets = wanted.map((target) => {
+    const of = target.of ?? 'taploom'
     const measured = target.against
-      ? ratios[`taploom/${target.against}`]?.[target.figure]
-      : figures.taploom?.[target.figure]
+      ? ratios[`${of}/${target.against}`]?.[target.figure]
+      : figures[of]?.[target.figure]
     const met = measured
       ? target.atLeast !== undefined
         ? measured.median >= target.atLeast
@@ -83,17 +95,18 @@ const cell = (s, digits) =>
   s === null ? '-' : `${s.median.toFixed(digits)} (${s.min.toFixed(digits)}-${s.max.toFixed(digits)})`
 
 export function print({ figures, ratios, targets }) {
+  const shown = FIGURES.filter(([key]) => Object.values(figures).some((values) => values[key]))
   const lines = ['Medians (min-max):', '']
   lines.push(
     table([
-      ['', ...FIGURES.map(([, heading]) => heading)],
+      ['', ...shown.map(([, heading]) => heading)],
       ...Object.entries(figures).map(([subject, values]) => [
         subject,
-        ...FIGURES.map(([key, , digits]) => cell(values[key] ?? null, digits)),
+        ...shown.map(([key, , digits]) => cell(values[key] ?? null, digits)),
       ]),
     ]),
   )
-  const compared = FIGURES.filter(([key]) => !OWN.includes(key))
+  const compared = shown.filter(([key]) => !OWN.includes(key))
   if (Object.keys(ratios).length > 0) {
     lines.push(
       '',
@@ -113,7 +126,8 @@ export function print({ figures, ratios, targets }) {
   lines.push('', 'Targets:', '')
   for (const target of targets) {
     const [, heading] = FIGURES.find(([key]) => key === target.figure)
-    const what = target.against ? `${heading}, taploom/${target.against}` : `${heading} of taploom`
+    const of = target.of ?? 'taploom'
+    const what = target.against ? `${heading}, ${of}/${target.against}` : `${heading} of ${of}`
     const bound = target.atLeast !== undefined ? `at least ${target.atLeast}` : `at most ${target.atMost}`
     const verdict = target.met === null ? 'not measured' : target.met ? 'met' : 'not met'
     const value = target.measured ? target.measured.median.toFixed(3) : '-'

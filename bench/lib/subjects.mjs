@@ -6,7 +6,7 @@
  */
 import { closeSync, existsSync, openSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { CLIENT, DEVICE, SERVER } from './lab.mjs'
+import { CLIENT, DEVICE, FAR_GATEWAY, FAR_SERVER, NEAR_GATEWAY, SERVER } from './lab.mjs'
 import { has, said, sh, sleep, start, stop } from './process.mjs'
 
 const bench = fileURLToPath(new URL('..', import.meta.url))
@@ -56,34 +56,130 @@ const bridge = {
   },
 }
 
-/** taploom from `cli`, a build's dist/cli.js; `extra` are further top-level lines of its configuration. */
-export function taploom(name, cli, extra = '') {
+/** taploom from `cli`, a build's dist/cli.js; `text` makes its configuration, and more files beside it. */
+function daemon(name, cli, text) {
   return {
     name,
     ours: true,
     missing: () => (existsSync(cli) ? null : `${cli}: run \`npm run build\``),
     async up(lab) {
       const file = `${lab.directory}/bench.yaml`
-      writeFileSync(
-        file,
-        `${extra}switches:
+      writeFileSync(file, text(lab))
+      const socket = `${lab.directory}/control.sock`
+      const args = [cli, 'up', file, '--socket', socket]
+      const started = server(lab, '', process.execPath, args)
+      started.name = name
+      await said(started, /\bready\b/, 30000)
+      lab.pids = [started.pid]
+      lab.socket = socket
+      lab.cli = cli
+    },
+  }
+}
+
+/** The switch; `extra` are further top-level lines of its configuration. */
+export function taploom(name, cli, extra = '') {
+  return daemon(
+    name,
+    cli,
+    (lab) => `${extra}switches:
   lan:
     limit: ${FDB_LIMIT}
     ports:
       a: { tap: { name: ${DEVICE}, netns: ${lab.client}, addresses: [${CLIENT}/24] } }
       b: { tap: { name: ${DEVICE}, netns: ${lab.server}, addresses: [${SERVER}/24] } }
 `,
-      )
-      const socket = `${lab.directory}/control.sock`
-      const args = [cli, 'up', file, '--socket', socket]
-      const daemon = server(lab, '', process.execPath, args)
-      daemon.name = name
-      await said(daemon, /\bready\b/)
-      lab.pids = [daemon.pid]
-      lab.socket = socket
-      lab.cli = cli
+  )
+}
+
+/** The router: `lan` is the client's side, `wan` the server's, and both are TAPs. */
+function router(name, cli, rules) {
+  return daemon(name, cli, (lab) => {
+    lab.target = FAR_SERVER
+    writeFileSync(`${lab.directory}/bench.rules`, rules)
+    const tap = (namespace, addresses) => `tap: { name: ${DEVICE}, netns: ${namespace}, ${addresses} }`
+    return `routers:
+  edge:
+    interfaces:
+      lan: { ${tap(lab.client, `addresses: [${CLIENT}/24], gateway: ${NEAR_GATEWAY}`)}, addresses: [${NEAR_GATEWAY}/24] }
+      wan: { ${tap(lab.server, `addresses: [${FAR_SERVER}/24]`)}, addresses: [${FAR_GATEWAY}/24] }
+    nat:
+      - { masquerade: { from: 10.71.0.0/24, out: wan } }
+    rules: bench.rules
+`
+  })
+}
+
+/** What a router at home has: answers come back, and only the inside may begin. */
+const STATEFUL = [
+  '-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT',
+  '-A FORWARD -i lan -j ACCEPT',
+  '-A FORWARD -j DROP',
+]
+
+const table = (name, lines) => [`*${name}`, ...lines, 'COMMIT', ''].join('\n')
+
+/** `count` rules that no packet of the benchmark matches but in the last. */
+function manyRules(count) {
+  const lines = []
+  for (let i = 0; i < count - 1; i++)
+    lines.push(`-A FORWARD -s 172.16.${i >> 8}.${i & 255}/32 -p udp -m udp --dport ${1024 + i} -j DROP`)
+  return [...lines, '-A FORWARD -j ACCEPT']
+}
+
+/** The kernel as the same router; `load` puts its rules in force. */
+function kernelRouter(name, missing, load) {
+  return {
+    name,
+    missing,
+    async up(lab) {
+      lab.namespace(lab.middle)
+      for (const [end, port, address] of [
+        [lab.client, 'lan', NEAR_GATEWAY],
+        [lab.server, 'wan', FAR_GATEWAY],
+      ]) {
+        sh('ip', '-n', end, 'link', 'add', DEVICE, 'type', 'veth', 'peer', 'name', port, 'netns', lab.middle)
+        sh('ip', '-n', lab.middle, 'addr', 'add', `${address}/24`, 'dev', port)
+        sh('ip', '-n', lab.middle, 'link', 'set', port, 'up')
+      }
+      lab.route()
+      lab.sysctl(lab.middle, 'net.ipv4.ip_forward=1')
+      load(lab)
     },
   }
+}
+
+const NFT = `table ip nat {
+  chain post { type nat hook postrouting priority 100; oifname "wan" masquerade; }
+}
+table ip filter {
+  chain forwarding {
+    type filter hook forward priority 0; policy drop;
+    ct state established,related accept
+    iifname "lan" accept
+  }
+}
+`
+
+const nft = kernelRouter(
+  'nft',
+  () => (has('nft') ? null : 'nft: apt-get install nftables'),
+  (lab) => {
+    writeFileSync(`${lab.directory}/bench.nft`, NFT)
+    sh('ip', 'netns', 'exec', lab.middle, 'nft', '-f', `${lab.directory}/bench.nft`)
+  },
+)
+
+function iptables(count) {
+  return kernelRouter(
+    `iptables-${count}`,
+    () => (has('iptables-restore') ? null : 'iptables-restore: apt-get install iptables'),
+    (lab) => {
+      const nat = table('nat', ['-A POSTROUTING -s 10.71.0.0/24 -o wan -j MASQUERADE'])
+      writeFileSync(`${lab.directory}/bench.rules`, nat + table('filter', manyRules(count)))
+      sh('ip', 'netns', 'exec', lab.middle, 'iptables-restore', `${lab.directory}/bench.rules`)
+    },
+  )
 }
 
 const vde = {
@@ -104,10 +200,11 @@ const vde = {
 
 const SCHEMA = '/usr/share/openvswitch/vswitch.ovsschema'
 
-const ovs = {
-  name: 'ovs',
+/** @param flows OpenFlow instead of switching by address: lines for ovs-ofctl */
+const openVSwitch = (name, flows = null) => ({
+  name,
   missing: () =>
-    has('ovs-vswitchd') && has('ovsdb-tool') && existsSync(SCHEMA)
+    has('ovs-vswitchd') && has('ovsdb-tool') && has('ovs-ofctl') && existsSync(SCHEMA)
       ? null
       : 'ovs-vswitchd: apt-get install openvswitch-switch',
   async up(lab) {
@@ -129,9 +226,28 @@ const ovs = {
     lab.hand('ovs-a', lab.client)
     lab.hand('ovs-b', lab.server)
     lab.address()
+    if (flows !== null) {
+      writeFileSync(`${dir}/flows`, flows)
+      const management = `unix:${dir}/br0.mgmt`
+      sh('ip', 'netns', 'exec', lab.middle, 'ovs-ofctl', 'del-flows', management)
+      sh('ip', 'netns', 'exec', lab.middle, 'ovs-ofctl', 'add-flows', management, `${dir}/flows`)
+    }
     lab.pids = [daemon.pid, database.pid]
   },
-}
+})
+
+const ovs = openVSwitch('ovs')
+
+/** Source NAT with its connection tracking; the client keeps its address, so that nothing need be routed. */
+const ovsNat = openVSwitch(
+  'ovs-nat',
+  `table=0,priority=10,arp,actions=NORMAL
+table=0,priority=5,ip,in_port=ovs-a,actions=ct(commit,zone=1,nat(src=${CLIENT}:20000-60000),table=1)
+table=0,priority=5,ip,in_port=ovs-b,actions=ct(zone=1,nat,table=1)
+table=1,priority=5,in_port=ovs-a,actions=output:ovs-b
+table=1,priority=5,in_port=ovs-b,ct_state=+est,actions=output:ovs-a
+`,
+)
 
 async function deviceIn(namespace, device, process) {
   for (let attempt = 0; attempt < 50; attempt++) {
@@ -144,14 +260,27 @@ async function deviceIn(namespace, device, process) {
   throw new Error(`${process.name} made no device ${device}: ${process.output.trim()}`)
 }
 
-const builtIn = [relay, bridge, taploom('taploom', `${ROOT}dist/cli.js`), vde, ovs]
+const CLI = `${ROOT}dist/cli.js`
+const builtIn = [relay, bridge, taploom('taploom', CLI), vde, ovs]
 export const NAMES = builtIn.map((s) => s.name)
 
+const stateful = table('filter', STATEFUL)
+const routers = [taploom('taploom', CLI), router('router', CLI, stateful), nft, ovsNat]
+export const ROUTER_NAMES = routers.map((s) => s.name)
+
+/** Routers under few rules and many: [few, many] of the kernel and of ours. */
+export const FEW_RULES = 10
+export const MANY_RULES = 10_000
+export const RULED = {
+  iptables: [iptables(FEW_RULES), iptables(MANY_RULES)],
+  router: [FEW_RULES, MANY_RULES].map((n) => router(`router-${n}`, CLI, table('filter', manyRules(n)))),
+}
+
 /** Subjects by name; NAME=FILE is taploom of another build, FILE being its dist/cli.js. */
-export function subjectOf(text) {
+export function subjectOf(text, routing = false) {
   const [name, file] = text.split('=')
-  if (file) return taploom(name, file)
-  return builtIn.find((s) => s.name === name)
+  if (file) return routing ? router(name, file, stateful) : taploom(name, file)
+  return (routing ? routers : builtIn).find((s) => s.name === name)
 }
 
 /** Why nothing can be measured here, or null. */

@@ -91,6 +91,13 @@ const SUBJECTS: Subject[] = [
     render: (rows, _p, r) => r.setsText(rows),
   },
   {
+    name: 'leases',
+    description: 'addresses that DHCP servers have given',
+    options: routerOption,
+    query: ({ router }) => ({ router }) as Query,
+    render: (rows, p, r) => r.leasesTable(rows, p),
+  },
+  {
     name: 'counters',
     description: 'packets, bytes and learning per port',
     render: (rows, p, r) => r.countersTable(rows, p),

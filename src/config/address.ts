@@ -138,7 +138,7 @@ export function reservedIn(address: string, network: Cidr): string | undefined {
   return network.family === 4 && rest === (1n << host) - 1n ? BROADCAST : undefined
 }
 
-function ipText(bits: bigint, family: 4 | 6): string {
+export function ipText(bits: bigint, family: 4 | 6): string {
   if (family === 4) return [24n, 16n, 8n, 0n].map((at) => (bits >> at) & 255n).join('.')
   const hex = bits.toString(16).padStart(32, '0')
   return canonical6(hex.match(/.{4}/g)!.join(':'))

@@ -27,7 +27,7 @@ export type RouterChange =
   | { op: 'remove-router'; name: string }
   | { op: 'add-interface'; router: string; name: string; config: InterfaceConfig }
   | { op: 'remove-interface'; router: string; name: string }
-  /** Addresses, mtu, rpFilter, clampMss: nothing that needs opening again. */
+  /** Addresses, mtu, rpFilter, clampMss, dhcp, advertise: nothing that needs opening again. */
   | { op: 'set-interface'; router: string; name: string; config: InterfaceConfig }
   | ({ op: 'set-rules'; router: string } & FilterConfig)
   | ({ op: 'set-routes'; router: string } & RouteSet)

@@ -92,7 +92,7 @@ export const SYSCTL_TIMEOUTS: Readonly<Record<string, TimeoutName>> = {
 
 export const conntrack = mapping({
   max: integer(1, MAX_CAPACITY, 'connections')
-    .default(262144)
+    .default(1048576)
     .describe('Connections in all; above the default it can grow only by a restart'),
   perSource: integer(0, MAX_CAPACITY, 'connections')
     .default(0)

@@ -2,6 +2,7 @@
  * From the keys of a file, checked, to the FabricConfig the fabric builds: the defaults that depend on
  * another key, and one spelling for everything.
  */
+import { resolve } from 'node:path'
 import type { PortVlan } from '../switch/vlan.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { resolveRouter } from './router-resolve.ts'
@@ -16,6 +17,8 @@ import type {
   SwitchConfig,
 } from './types.ts'
 
+/** What has to outlive the daemon. */
+const STATE = '/var/lib/taploom'
 const TPID_C = 0x8100
 const DEFAULT_VID = 1
 /** Longest IP packet: what a port without a device of its own may carry. */
@@ -46,6 +49,7 @@ export function resolveFile(
       router,
       { directory, rules: rules.get(name) ?? [], sets: sets.get(name)?.config ?? [] },
       (sw) => switches[sw].vlanAware,
+      (one, file) => resolve(directory, file ?? `${STATE}/leases/${name}.${one}.jsonl`),
     )
   return { namespaces: keys.namespaces, poll: keys.poll, switches, routers }
 }

@@ -14,6 +14,7 @@ import { checkNat } from './router-nat.ts'
 import { Reach } from './router-reach.ts'
 import { checkPolicies, checkRoutes } from './router-routes.ts'
 import type { InterfaceKeys } from './router-schema.ts'
+import { checkServices } from './service-owners.ts'
 
 /** VLAN of what says none. */
 const DEFAULT_VID = 1
@@ -37,6 +38,7 @@ export function checkRouters(
   problems: Problems,
 ): void {
   if (switches) checkPlaces(routers, switches, problems)
+  checkServices(routers, problems)
   for (const router of routers) {
     const { interfaces } = router
     if (!interfaces) continue

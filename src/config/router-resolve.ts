@@ -4,6 +4,7 @@ import { resolveNflog } from './nflog.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { familyOfRoute, Reach } from './router-reach.ts'
 import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
+import { resolveServices } from './service-resolve.ts'
 import type {
   InterfaceConfig,
   NatConfig,
@@ -14,6 +15,9 @@ import type {
   SetsConfig,
   TrackingConfig,
 } from './types.ts'
+
+/** Absolute path of an interface's leases, from the path that the file says, if it does. */
+export type LeasesPath = (name: string, file: string | undefined) => string
 
 const MTU = 1500
 /** Of ports without `vlan` on a switch that looks at tags. */
@@ -29,16 +33,21 @@ export interface RouterFiles {
 
 /**
  * @param vlanAware of a switch, by name
+ * @param leases where the leases of an interface are
  */
 export function resolveRouter(
   keys: RouterKeys,
   { directory, rules, sets }: RouterFiles,
   vlanAware: (name: string) => boolean,
+  leases: LeasesPath,
 ): RouterConfig {
   const reach = new Reach(keys.interfaces, keys.routes)
   const interfaces: Record<string, InterfaceConfig> = {}
   for (const [name, one] of Object.entries(keys.interfaces))
-    interfaces[name] = resolveInterface(name, one, vlanAware)
+    interfaces[name] = {
+      ...resolveInterface(name, one, vlanAware),
+      ...resolveServices(one, (file) => leases(name, file)),
+    }
   return {
     interfaces,
     routes: keys.routes.map((route) => resolveRoute(route, reach)),

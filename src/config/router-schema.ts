@@ -19,6 +19,8 @@ import { orList } from './error.ts'
 import { fault } from './fault.ts'
 import * as filter from './filter-schema.ts'
 import * as own from './router-value.ts'
+import { advertiseFits, dhcpFits } from './service-fit.ts'
+import { advertiseSchema, dhcpSchema } from './service-schema.ts'
 import { anyMtu, fits, flag, list, mac, mapping, named, type Refuse, vid } from './shape.ts'
 import { integer, leaf, oneOf, text } from './value.ts'
 
@@ -47,6 +49,8 @@ export const interfaceSchema = fits(
       .describe(
         'Ask whether somebody else has our addresses: IPv6 before they are used (RFC 4862), IPv4 while they are; strict: IPv4 before, too (RFC 5227)',
       ),
+    dhcp: dhcpSchema.optional().describe('A DHCPv4 server for its subnet; {} takes all defaults'),
+    advertise: advertiseSchema.optional().describe('IPv6 router advertisements; {} takes all defaults'),
     fault: fault.optional(),
   }),
   (found, refuse) => {
@@ -61,7 +65,10 @@ export const interfaceSchema = fits(
     }
     if (found.tun && found.mac !== undefined)
       refuse(['mac'], { expected: 'no MAC address', hint: 'a TUN carries IP packets without Ethernet' })
-    ownAddressesFit(found.addresses, found.mtu ?? found.tap?.mtu ?? found.tun?.mtu ?? 1500, refuse)
+    const mtu = found.mtu ?? found.tap?.mtu ?? found.tun?.mtu ?? 1500
+    ownAddressesFit(found.addresses, mtu, refuse)
+    if (found.dhcp) dhcpFits(found, found.dhcp, mtu, refuse)
+    if (found.advertise) advertiseFits(found.addresses, found.advertise, mtu, refuse)
   },
 )
 

@@ -144,7 +144,45 @@ export interface InterfaceConfig {
   clampMss: boolean
   /** Ask whether somebody else has our addresses: on, IPv4 in the background; strict, IPv4 before it is used. */
   dad: 'on' | 'off' | 'strict'
+  dhcp?: DhcpConfig
+  advertise?: AdvertiseConfig
   fault?: FaultSpec
+}
+
+/** A DHCPv4 server on an interface. Addresses as text, '' = none. */
+export interface DhcpConfig {
+  /** Ours in the subnet that is served, with prefix. */
+  address: string
+  pool: [first: string, last: string][]
+  /** One of mac and clientId (hexadecimal) may be ''. */
+  reservations: { mac: string; clientId: string; address: string; hostName: string }[]
+  router: string
+  dns: string[]
+  domain: string
+  /** 0 = the interface's. */
+  mtu: number
+  /** CIDR and gateway. */
+  routes: { to: string; via: string }[]
+  leaseS: number
+  /** Absolute path. */
+  leases: string
+  probeMs: number
+}
+
+/** Router advertisements on an interface. */
+export interface AdvertiseConfig {
+  /** CIDRs, none = the interface's own. */
+  prefixes: { prefix: string; onLink: boolean; autonomous: boolean; validS: number; preferredS: number }[]
+  /** 0 = the interface's. */
+  mtu: number
+  hopLimit: number
+  lifetimeS: number
+  managed: boolean
+  other: boolean
+  dns: string[]
+  search: string[]
+  minIntervalS: number
+  maxIntervalS: number
 }
 
 export interface RouteConfig {

@@ -98,6 +98,18 @@ export function aging(found: unknown): number {
   )
 }
 
+/** Seconds, whole. */
+export function span(minS: number, maxS: number, example: string) {
+  return leaf(
+    (found): number => {
+      const seconds = durationMs(found, 1000) / 1000
+      if (Number.isInteger(seconds) && seconds >= minS && seconds <= maxS) return seconds
+      throw new Wrong(`a time from ${minS}s to ${maxS}s, such as ${example}`)
+    },
+    { type: ['integer', 'string'] },
+  )
+}
+
 /** Milliseconds. */
 export function delay(found: unknown): number {
   const ms = durationMs(found, 1)

@@ -36,7 +36,7 @@ export function networkOf(cidr: string): Network {
 }
 
 /** The network's own address: host bits cleared, or set for the broadcast address. */
-function masked(words: number[], length: number, ones = false): number[] {
+export function masked(words: number[], length: number, ones = false): number[] {
   return words.map((word, i) => {
     const bits = Math.max(0, Math.min(32, length - 32 * i))
     const mask = bits === 0 ? 0 : -1 << (32 - bits)
@@ -70,6 +70,8 @@ export function interfaceSettings(
   if (config.rpFilter === 'strict') flags |= IfFlag.RpStrict
   if (config.rpFilter === 'loose') flags |= IfFlag.RpLoose
   if (config.clampMss) flags |= IfFlag.ClampMss
+  if (config.dhcp) flags |= IfFlag.Dhcp
+  if (config.advertise) flags |= IfFlag.Advertise
   return { name, port, mac, mtu, flags, addresses }
 }
 

@@ -9,14 +9,17 @@
  *
  *     signal              so
  *     SIGINT, SIGTERM     removes what it created, exit 0 (or 1, when that fails)
- *     a second one        stops waiting for that: removes what it can at once, exit 1
+ *     a second one        says that it is at it
+ *     a third one         ends at once, exit 1, and tells what is left
  *     SIGHUP              reload; a bad configuration is logged, and what runs goes on
  */
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { loadConfig } from '../config/load.ts'
 import { checkSystem } from '../config/system.ts'
 import { captureFeed } from './capture-stream.ts'
 import { Fabric } from './fabric.ts'
+import { namespaceExists } from './iproute.ts'
 import { type Logger, type PortEvent, PortLog } from './log.ts'
 import { captureEncoder } from './pcapng.ts'
 import { requireCapabilities } from './privilege.ts'
@@ -64,9 +67,10 @@ export class Daemon {
 
   /**
    * @param signal ends it in the middle
+   * @param created gets the namespaces that are made
    * @throws ConfigError, PrivilegeError, SocketError, or what the kernel refused; nothing is left then
    */
-  static async start(options: DaemonOptions, signal?: AbortSignal): Promise<Daemon> {
+  static async start(options: DaemonOptions, signal?: AbortSignal, created?: string[]): Promise<Daemon> {
     const { file, socket, log } = options
     const config = loadConfig(file)
     requireCapabilities(config)
@@ -74,7 +78,7 @@ export class Daemon {
     try {
       await server.listen(socket)
       checkSystem(config)
-      const fabric = await Fabric.open(config, { log, configFile: resolve(file), signal })
+      const fabric = await Fabric.open(config, { log, configFile: resolve(file), signal, created })
       return new Daemon(options, fabric, server)
     } catch (error) {
       await server.close()
@@ -131,8 +135,6 @@ export interface RunOptions extends DaemonOptions {
   ready(daemon: Daemon, ended: AbortSignal): Promise<number | undefined> | number | undefined
 }
 
-/** How long the removal may go on after a second signal. */
-const LAST_CHANCE_MS = 500
 const ENDING = ['SIGINT', 'SIGTERM'] as const
 const UNEXPECTED = ['uncaughtException', 'unhandledRejection'] as const
 
@@ -140,18 +142,21 @@ const UNEXPECTED = ['uncaughtException', 'unhandledRejection'] as const
 export async function runDaemon(options: RunOptions): Promise<number> {
   const { log } = options
   const ended = new AbortController()
+  const created: string[] = []
   let daemon: Daemon | null = null
   /** An exit code that outweighs what `ready` said. */
   let forced: number | null = null
+  let signals = 0
   const end = (signal: string): void => {
-    if (ended.signal.aborted) {
-      log.warn({ signal }, 'a second signal: ending at once')
-      forced = 1
-      setTimeout(() => process.exit(1), LAST_CHANCE_MS)
-      return
+    signals++
+    if (signals === 1) {
+      log.info({ signal }, 'ending')
+      ended.abort()
+    } else if (signals === 2) log.warn({ signal }, 'cleaning up, please wait; a third signal ends at once')
+    else {
+      log.error({ signal }, `ending at once; ${leftText(created, options.socket)}`)
+      process.exit(1)
     }
-    log.info({ signal }, 'ending')
-    ended.abort()
   }
   const crash = (error: unknown): void => {
     log.fatal({ err: error }, 'an error nobody expected: ending')
@@ -166,7 +171,7 @@ export async function runDaemon(options: RunOptions): Promise<number> {
   process.on('SIGHUP', hangup)
   for (const event of UNEXPECTED) process.on(event, crash)
   try {
-    daemon = await Daemon.start(options, ended.signal)
+    daemon = await Daemon.start(options, ended.signal, created)
     daemon.fabric.on('failed', crash)
     const code = ended.signal.aborted ? 0 : await untilDone(options, daemon, ended.signal)
     await daemon.close()
@@ -182,6 +187,13 @@ export async function runDaemon(options: RunOptions): Promise<number> {
     process.off('SIGHUP', hangup)
     for (const event of UNEXPECTED) process.off(event, crash)
   }
+}
+
+/** What nobody removes any more. Devices go with the process that holds them. */
+function leftText(created: string[], socket: string): string {
+  const namespaces = created.filter(namespaceExists).map((name) => `namespace ${name}`)
+  const left = [...namespaces, ...(existsSync(socket) ? [`socket ${socket}`] : [])]
+  return left.length === 0 ? 'nothing is left behind' : `left behind: ${left.join(', ')}`
 }
 
 /** The exit code that `ready` gives, or 0 when a signal comes first. */

@@ -15,6 +15,8 @@ export interface FabricOptions {
   configFile?: string
   /** Ends `open` and `apply` between two steps: what they did is undone, and they throw its reason. */
   signal?: AbortSignal
+  /** Has the names of the namespaces that were made, until they are removed. */
+  created?: string[]
   /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
   poolSlots?: number
 }

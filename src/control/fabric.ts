@@ -59,13 +59,14 @@ export class Fabric extends RouterTables {
     this.log = options.log ?? silent
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
-    this.inventory = new Inventory(memory, this.link)
+    this.inventory = new Inventory(memory, this.link, this.log, options.created)
     this.inventory.routing.queueFailed = (router, queue, error) =>
       this.log.error({ router, queue, reason: error.message }, 'the function of a queue failed')
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))
     this.link.on('frames', (index: number) => this.inventory.frames(index))
+    this.link.on('punt', (id: number) => this.inventory.routing.punted(id))
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
     this.watch.unref()
@@ -104,7 +105,7 @@ export class Fabric extends RouterTables {
         const gone = next.namespaces.filter((n) => before.namespaces.includes(n) && !namespaceExists(n))
         done.push(...(await inventory.namespaces.add(gone)))
         for (const port of inventory.lost(next)) {
-          await inventory.reopen(port)
+          await (inventory.routing.routers.has(port.switch) ? inventory.routing : inventory).reopen(port)
           done.push(`port ${port.switch}.${port.name}: opened again`)
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
@@ -152,6 +153,7 @@ export class Fabric extends RouterTables {
     if (!port || port.down) return
     port.down = view.whyDown(port, errno)
     port.close()
+    this.inventory.routing.portDown(port)
     const where = { switch: port.switch, port: port.name }
     this.emit('port-down', { ...where, errno, reason: port.down })
   }
@@ -199,6 +201,7 @@ export class Fabric extends RouterTables {
       await this.link.send({ op: 'poll', policy: this.config.poll })
       for (const command of this.inventory.commands()) await this.link.send(command)
       for (const capture of this.captures.values()) await this.link.send(capture.command)
+      this.inventory.routing.resume()
     })
     this.log.warn({ restarts: this.restarts }, 'a new worker took over')
     this.emit('worker-restarted', { error })
@@ -235,16 +238,12 @@ export class Fabric extends RouterTables {
   }
 
   ports = (): PortStatus[] => view.ports(this)
-  fdb(filter: view.FdbFilter = {}): FdbRow[] {
-    return view.fdb(this, filter)
-  }
+  fdb = (filter: view.FdbFilter = {}): FdbRow[] => view.fdb(this, filter)
   vlans = (): VlanRow[] => view.vlans(this)
   counters = (): CounterRow[] => view.counters(this)
   drops = (): DropRow[] => view.drops(this)
   interfaces = (router?: string): InterfaceRow[] => viewRouter.interfaces(this, router)
-  status(): StatusReport {
-    return view.status(this, this.link.running)
-  }
+  status = (): StatusReport => view.status(this, this.link.running)
 
   /** Forgets learned addresses. Returns how many there were. */
   async flushFdb(filter: view.FdbFilter = {}): Promise<number> {
@@ -279,6 +278,7 @@ export class Fabric extends RouterTables {
     clearInterval(this.watch)
     await this.turn
     for (const capture of this.captures.values()) await capture.close().catch(() => {})
+    await this.inventory.routing.farewell()
     await this.link.stop()
     await this.inventory.clear((error) => this.log.error({}, error.message))
   }

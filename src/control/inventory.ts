@@ -18,6 +18,7 @@ import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { DeviceAddresses } from './device-addresses.ts'
+import { type Log, silent } from './fabric-options.ts'
 import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
@@ -33,18 +34,20 @@ export class Inventory {
   readonly switches = new Map<string, LiveSwitch>()
   /** By 'switch.port'. */
   readonly ports = new Map<string, LivePort>()
-  readonly namespaces = new Namespaces()
+  readonly namespaces: Namespaces
   readonly routing: RouterInventory
   /** What devices are still to get: flush it when all steps are done. */
   readonly addresses = new DeviceAddresses()
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
-  constructor(memory: PlaneMemory, link: WorkerLink) {
+  /** @param created gets the namespaces that are made */
+  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, created?: string[]) {
+    this.namespaces = new Namespaces(created)
     this.memory = memory
     this.link = link
     this.indices = new PortIndices(memory.counters)
-    this.routing = new RouterInventory(this, link)
+    this.routing = new RouterInventory(this, link, log)
   }
 
   port(switchName: string, name: string): LivePort | undefined {
@@ -259,9 +262,10 @@ export class Inventory {
 
   /** Ports whose device was lost and is asked for once more. */
   lost(next: FabricConfig): LivePort[] {
-    const wanted = (p: LivePort) => next.switches[p.switch]?.ports[p.name]
+    const wanted = (p: LivePort) =>
+      next.switches[p.switch]?.ports[p.name]?.device ?? next.routers[p.switch]?.interfaces[p.name]?.on
     return [...this.ports.values()].filter(
-      (p) => p.down !== null && isDeepStrictEqual(wanted(p)?.device, p.config.device),
+      (p) => p.down !== null && isDeepStrictEqual(wanted(p), p.config.device),
     )
   }
 

@@ -2,7 +2,7 @@
  * iproute2 (`ip`) for what a device gets besides the ioctls of native.ts: namespaces by name,
  * addresses and routes. A failure tells the command and what `ip` said.
  */
-import { execFile } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { isNamed, netnsPath } from '../config/netns.ts'
 import type { Netns } from '../config/types.ts'
@@ -12,17 +12,30 @@ export class IpError extends Error {
   override readonly name = 'IpError'
 }
 
-function run(command: string, args: string[], input?: string): Promise<string> {
+const TIMEOUT_MS = 20_000
+
+/** In a session of its own: Ctrl-C is for us, who may be cleaning up with it. */
+function run(command: string, args: string[], input = ''): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = execFile(command, args, { timeout: 20_000 }, (error, stdout, stderr) => {
-      if (!error) return resolve(stdout)
-      const said = stderr.trim() || error.message
-      const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
-      const why = missing ? `${command} is not installed (Debian: iproute2, util-linux)` : said
-      reject(new IpError(`${[command, ...args].join(' ')}: ${why}`))
+    const child = spawn(command, args, {
+      detached: true,
+      timeout: TIMEOUT_MS,
+      stdio: ['pipe', 'ignore', 'pipe'],
     })
-    child.stdin?.on('error', () => {})
-    child.stdin?.end(input)
+    let said = ''
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      said += text
+    })
+    child.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+      const why = code === 'ENOENT' ? `${command} is not installed (Debian: iproute2, util-linux)` : message
+      reject(new IpError(why))
+    })
+    child.on('close', (code, signal) => {
+      if (code === 0) resolve()
+      else reject(new IpError(said.trim() || `${command} ended with ${signal ?? code}`))
+    })
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
   })
 }
 

@@ -8,6 +8,7 @@ import type { Command, FilterMemory } from '../engine/command.ts'
 import { conntrackMemory } from '../filter/conntrack/layout.ts'
 import { Mappings } from '../filter/nat/mappings.ts'
 import type { ReportMemory } from '../filter/program/report.ts'
+import { native } from '../native.ts'
 import { ringMemory } from '../packet/ring.ts'
 import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
@@ -16,9 +17,10 @@ import type { OwnAddress } from './own-addresses.ts'
 import type { QueueDesk } from './queue-desk.ts'
 import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
+import type { RouterServices } from './services.ts'
 
 /** Connections there is room for at least; memory is touched as they come. */
-const CONNECTIONS = 262144
+const CONNECTIONS = 1 << 20
 /** Of records that nobody has read yet: headers, and whole packets. */
 const LOG_BYTES = 1 << 18
 const NFLOG_BYTES = 1 << 22
@@ -47,6 +49,7 @@ export interface LiveRouter {
   rules: LiveRules
   ruleLog: RuleLog
   queues: QueueDesk
+  services: RouterServices
   seed: number
 }
 
@@ -61,6 +64,7 @@ export function addCommand(router: LiveRouter): Command {
     policies: policyList(router),
     neighbours,
     filter,
+    punt: router.services.memory,
     closed: true,
     seed,
   }
@@ -70,6 +74,9 @@ export function addCommand(router: LiveRouter): Command {
 export function filterMemory(seed: number, most: number): FilterMemory {
   const connections = Math.max(CONNECTIONS, most)
   const conntrack = conntrackMemory(connections)
+  // Read at random places, and big as soon as there are many connections.
+  native.hugePages(new Uint8Array(conntrack.entries.buffer))
+  native.hugePages(new Uint8Array(conntrack.index.buffer))
   const mappings = Mappings.memory(connections, seed, true)
   return { conntrack, mappings, report: reportMemory() }
 }

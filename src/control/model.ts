@@ -188,3 +188,19 @@ export interface SetElementRow {
   bytes: number | null
   comment: string
 }
+
+/** An address that a DHCP server has given. */
+export interface LeaseRow {
+  router: string
+  interface: string
+  address: string
+  /** Of the client; of who uses the address, when it is declined. */
+  mac: string
+  /** Hexadecimal. */
+  clientId: string | null
+  hostName: string | null
+  /** declined: somebody uses it without a lease, nobody gets it until `expires`. */
+  state: 'bound' | 'declined'
+  expires: string
+  leftS: number
+}

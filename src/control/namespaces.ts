@@ -5,7 +5,11 @@ import type { LivePort } from './ports.ts'
 
 export class Namespaces {
   /** By us. */
-  readonly created: string[] = []
+  readonly created: string[]
+
+  constructor(created: string[] = []) {
+    this.created = created
+  }
 
   /** A line for each. @throws IpError; those that were made are among `created` */
   async add(names: string[]): Promise<string[]> {
@@ -24,12 +28,13 @@ export class Namespaces {
     if (at < 0) return `namespace ${name}: left as it was`
     const user = [...ports].find((p) => p.device?.netns === netnsPath(name))
     if (user) return `namespace ${name}: stays, port ${user.switch}.${user.name} is in it`
-    this.created.splice(at, 1)
     if (namespaceExists(name)) await deleteNamespaces([name])
+    this.created.splice(at, 1)
     return `namespace ${name}: removed`
   }
 
   async clear(): Promise<void> {
-    await deleteNamespaces(this.created.splice(0).filter(namespaceExists))
+    await deleteNamespaces(this.created.filter(namespaceExists))
+    this.created.length = 0
   }
 }

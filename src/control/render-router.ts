@@ -1,6 +1,14 @@
 /** The routers' tables for people. */
 import { lineOf } from '../filter/conntrack/row.ts'
-import type { ConnectionRow, InterfaceRow, NeighborRow, RouteRow, SetElementRow, SetRow } from './model.ts'
+import type {
+  ConnectionRow,
+  InterfaceRow,
+  LeaseRow,
+  NeighborRow,
+  RouteRow,
+  SetElementRow,
+  SetRow,
+} from './model.ts'
 import { bytesText, dash, durationText, type Palette, PLAIN, table } from './render.ts'
 
 function hopsText(row: RouteRow): string {
@@ -78,6 +86,24 @@ export function neighborsTable(rows: NeighborRow[], p: Palette = PLAIN): string 
       { head: 'STATE', cell: (r) => r.state },
       { head: 'WAITING', right: true, cell: (r) => r.waiting },
       { head: 'USED', right: true, cell: (r) => durationText(r.usedS) },
+    ],
+    p,
+  )
+}
+
+export function leasesTable(rows: LeaseRow[], p: Palette = PLAIN): string {
+  if (rows.length === 0) return 'no leases'
+  return table(
+    rows,
+    [
+      { head: 'ROUTER', cell: (r) => r.router },
+      { head: 'INTERFACE', cell: (r) => r.interface },
+      { head: 'ADDRESS', cell: (r) => r.address },
+      { head: 'MAC', cell: (r) => r.mac },
+      { head: 'HOST', cell: (r) => dash(r.hostName ?? '') },
+      { head: 'STATE', cell: (r) => r.state },
+      { head: 'EXPIRES', cell: (r) => r.expires.replace('T', ' ').replace(/\..*/, '') },
+      { head: 'LEFT', right: true, cell: (r) => durationText(r.leftS) },
     ],
     p,
   )

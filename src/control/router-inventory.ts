@@ -6,33 +6,21 @@
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig, RouterConfig } from '../config/types.ts'
+import type { InterfaceConfig, PolicyConfig, RouteConfig, RouterConfig } from '../config/types.ts'
 import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
-import { NeighbourTable } from '../router/neighbour-table.ts'
-import { RouteWriter } from '../router/route-writer.ts'
 import { configuredRoute, connectedRoutes, interfaceSettings, randomMac } from './addressing.ts'
-import { formatMac, parseMac } from './devices.ts'
+import { parseMac } from './devices.ts'
+import type { Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
-import {
-  addCommand,
-  filterMemory,
-  indexIn,
-  type LiveInterface,
-  type LiveRouter,
-  nameOf,
-  plainPort,
-  policyList,
-} from './live-router.ts'
+import { addCommand, indexIn, type LiveInterface, type LiveRouter, policyList } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
-import { QueueDesk } from './queue-desk.ts'
+import type { LivePort } from './ports.ts'
 import { putRules, rulesAgain } from './router-filter.ts'
-import { RuleLog } from './rule-log.ts'
-import { type FilterConfig, NO_RULES } from './rules.ts'
-
-/** Neighbours of each family. */
-const NEIGHBOURS = 4096
+import { makeRouter } from './router-make.ts'
+import { openPorts } from './router-ports.ts'
+import type { FilterConfig } from './rules.ts'
 
 interface Heard {
   router: string
@@ -47,38 +35,21 @@ export class RouterInventory {
   queueFailed: (router: string, queue: number, error: Error) => void = () => {}
   private readonly inventory: Inventory
   private readonly link: WorkerLink
+  private readonly log: Log
 
-  constructor(inventory: Inventory, link: WorkerLink) {
+  constructor(inventory: Inventory, link: WorkerLink, log: Log) {
     this.inventory = inventory
     this.link = link
+    this.log = log
   }
 
   async add(name: string, { conntrack }: Pick<RouterConfig, 'conntrack'>): Promise<void> {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
-    const seed = (Math.random() * 0x100000000) | 0
-    const filter = filterMemory(seed, conntrack.max)
     const id = this.inventory.freeStage()
-    const router: LiveRouter = {
-      id,
-      name,
-      home: this.inventory.indices.of(`router ${name}`),
-      interfaces: new Map(),
-      routes: [],
-      policies: [],
-      writer: new RouteWriter(),
-      neighbours: NeighbourTable.memory(NEIGHBOURS, seed),
-      filter,
-      rules: NO_RULES,
-      ruleLog: new RuleLog(filter.report),
-      queues: new QueueDesk({
-        router: name,
-        id,
-        link: this.link,
-        interfaceName: (index) => nameOf(router, index),
-        failed: (queue, error) => this.queueFailed(name, queue, error),
-      }),
-      seed,
-    }
+    const home = this.inventory.indices.of(`router ${name}`)
+    const { link, log } = this
+    const failed = (queue: number, error: Error): void => this.queueFailed(name, queue, error)
+    const router = makeRouter({ id, name, home, connections: conntrack.max, link, log, failed })
     await this.link.send(addCommand(router))
     this.routers.set(name, router)
   }
@@ -100,6 +71,7 @@ export class RouterInventory {
   async remove(name: string): Promise<void> {
     const router = this.routers.get(name)
     if (!router) return
+    await router.services.close()
     await this.link.send({ op: 'router-remove', id: router.id })
     this.routers.delete(name)
     router.queues.close()
@@ -114,7 +86,7 @@ export class RouterInventory {
     while (used.has(index)) index++
     if (index >= MAX_INTERFACES) throw new Error(`router ${routerName}: at most ${MAX_INTERFACES} interfaces`)
     const mac = config.mac ? parseMac(config.mac) : randomMac()
-    await this.openPorts(routerName, name, config, mac)
+    await openPorts(this.inventory, routerName, name, config, mac)
     const port = this.inventory.port(routerName, name)!.index
     const addresses = ownAddresses(config, mac, [])
     router.interfaces.set(name, { index, name, config, mac, port, addresses })
@@ -124,35 +96,6 @@ export class RouterInventory {
       await this.refreshRules(router)
     } catch (error) {
       await this.removeInterface(routerName, name)
-      throw error
-    }
-  }
-
-  private async openPorts(
-    routerName: string,
-    name: string,
-    config: InterfaceConfig,
-    mac: Uint8Array,
-  ): Promise<void> {
-    const { on, mtu, fault } = config
-    if (on.type !== 'switch') {
-      await this.inventory.addPort(routerName, name, plainPort(on, mtu, fault))
-      return
-    }
-    const sw = this.inventory.switches.get(on.switch)
-    if (!sw) throw new Error(`router ${routerName}: no switch ${on.switch}`)
-    const vid = on.vlan ?? 1
-    const vlan: PortConfig['vlan'] = sw.config.vlanAware ? { mode: 'access', vid } : { mode: 'unaware' }
-    const end = `${routerName}.${name}`
-    const inside = { type: 'patch' as const, switch: routerName, port: name }
-    // The switch knows where the router is before it has said a word.
-    const statics = [{ mac: formatMac(mac), vid: sw.config.vlanAware ? vid : 0 }]
-    await this.inventory.addPort(on.switch, end, { ...plainPort(inside, mtu), vlan, statics })
-    try {
-      const outside = { type: 'patch' as const, switch: on.switch, port: end }
-      await this.inventory.addPort(routerName, name, plainPort(outside, mtu, fault))
-    } catch (error) {
-      await this.inventory.removePort(on.switch, end)
       throw error
     }
   }
@@ -175,6 +118,7 @@ export class RouterInventory {
     const router = this.need(routerName)
     const live = router.interfaces.get(name)
     if (!live) return
+    await router.services.remove(name)
     router.interfaces.delete(name)
     this.refreshRoutes(router)
     await this.link.send({ op: 'interface-remove', id: router.id, index: live.index })
@@ -207,23 +151,49 @@ export class RouterInventory {
     if (router.rules.v4 || router.rules.v6) await this.setRules(router.name, router.rules.config)
   }
 
-  /** Makes the tables hold what interfaces and configuration say; the worker sees it at once. */
+  /**
+   * Makes the tables hold what interfaces and configuration say; the worker sees it at once. An interface whose
+   * device is gone has no routes, and of equal-cost paths the others stay, as in Linux.
+   */
   private refreshRoutes(router: LiveRouter): void {
-    const connected = [...router.interfaces.values()].flatMap((i) =>
-      connectedRoutes(
-        i.index,
-        i.addresses.filter((a) => a.used),
-      ),
-    )
-    const known = (r: RouteConfig) => r.hops.every((h) => router.interfaces.has(h.interface))
-    const own = router.routes.filter(known).map((r) => configuredRoute(r, (n) => indexIn(router, n)))
+    const up = (name: string) => router.interfaces.has(name) && !this.inventory.port(router.name, name)?.down
+    const connected = [...router.interfaces.values()]
+      .filter((i) => up(i.name))
+      .flatMap((i) =>
+        connectedRoutes(
+          i.index,
+          i.addresses.filter((a) => a.used),
+        ),
+      )
+    const own = router.routes.flatMap((route) => {
+      const hops = route.hops.filter((hop) => up(hop.interface))
+      if (hops.length === 0 && route.hops.length > 0) return []
+      return [configuredRoute({ ...route, hops }, (name) => indexIn(router, name))]
+    })
     router.writer.replace([...connected, ...own])
+  }
+
+  /** A port went down: the routes by it go, if it is an interface of a router. */
+  portDown(port: LivePort): void {
+    const router = this.routers.get(port.switch)
+    if (router) this.refreshRoutes(router)
+  }
+
+  /** Takes up an interface whose device was lost. */
+  async reopen(port: LivePort): Promise<void> {
+    const router = this.need(port.switch)
+    await this.inventory.reopen(port)
+    const live = router.interfaces.get(port.name)!
+    live.port = this.inventory.port(port.switch, port.name)!.index
+    await this.sendInterface(router, port.name)
+    this.refreshRoutes(router)
   }
 
   private async sendInterface(router: LiveRouter, name: string): Promise<void> {
     const live = router.interfaces.get(name)!
     await this.link.send(this.interfaceCommand(router, live))
     for (const own of live.addresses) own.fresh = false
+    router.services.set(live, this.mtuOf(router, live))
   }
 
   /** What a worker found out about an address; null when that is not there any more. */
@@ -234,6 +204,7 @@ export class RouterInventory {
     if (!own) return null
     const was = own.state
     if (learn(own, news)) {
+      router!.services.set(live!, this.mtuOf(router!, live!))
       // Only its own routes: there may be a million others.
       for (const route of connectedRoutes(live!.index, [own])) {
         if (own.used) router!.writer.add(route)
@@ -250,11 +221,30 @@ export class RouterInventory {
     )
   }
 
+  private mtuOf(router: LiveRouter, { config, name }: LiveInterface): number {
+    return config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+  }
+
   private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {
     const { config, index, mac, name, port } = live
-    const mtu = config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+    const mtu = this.mtuOf(router, live)
     const settings = interfaceSettings(name, config, port, mac, mtu, addressSettings(live.addresses))
     return { op: 'interface-set', id: router.id, index, settings }
+  }
+
+  /** A router has packets for this thread. */
+  punted(id: number): void {
+    for (const router of this.routers.values()) if (router.id === id) router.services.drain()
+  }
+
+  /** A worker took over: what the one before it has punted, and told nobody. */
+  resume(): void {
+    for (const router of this.routers.values()) router.services.drain()
+  }
+
+  /** The last words on every link, while there is a worker to send them; leases files are closed. */
+  async farewell(): Promise<void> {
+    for (const router of this.routers.values()) await router.services.close()
   }
 
   private need(name: string): LiveRouter {

@@ -7,7 +7,7 @@ import { Wrong } from '../filter/error.ts'
 import type { FabricEvents } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import type { LiveRouter } from './live-router.ts'
-import type { ConnectionRow, NeighborRow, RouteRow, SetRow } from './model.ts'
+import type { ConnectionRow, LeaseRow, NeighborRow, RouteRow, SetRow } from './model.ts'
 import type { PacketQueue, QueueFunction, QueueOptions } from './packet-queue.ts'
 import type { ConnectionQuery } from './server-routers.ts'
 import * as view from './view-router.ts'
@@ -24,6 +24,11 @@ export abstract class RouterTables extends EventEmitter<FabricEvents> {
 
   neighbors(router?: string): NeighborRow[] {
     return view.neighbors(this, router)
+  }
+
+  /** What the DHCP servers of routers have given. */
+  leases(router?: string): LeaseRow[] {
+    return view.leases(this, router)
   }
 
   /** Lines as iptables-save -c prints them, of every router and family. */

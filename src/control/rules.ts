@@ -43,7 +43,7 @@ export const NO_RULES: LiveRules = {
     sets: [],
     nflog: [],
     conntrack: {
-      max: 262144,
+      max: 1048576,
       perSource: 0,
       timeouts: {},
       loose: true,

@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { type ConntrackQuery, QUERY_KEYS } from '../filter/conntrack/query.ts'
-import type { ConnectionRow, InterfaceRow, NeighborRow, RouteRow, SetRow } from './model.ts'
+import { jsonRows } from './json-rows.ts'
+import type { ConnectionRow, InterfaceRow, LeaseRow, NeighborRow, RouteRow, SetRow } from './model.ts'
 
 /** What the server needs of a fabric's routers. */
 export interface ServedRouters {
@@ -11,6 +12,7 @@ export interface ServedRouters {
   neighbors(router?: string): NeighborRow[]
   rules(router?: string): string[]
   sets(router?: string): SetRow[]
+  leases(router?: string): LeaseRow[]
   conntrack(query?: ConnectionQuery): ConnectionRow[]
   deleteConntrack(query: ConnectionQuery): Promise<number>
   flushConntrack(router?: string): Promise<number>
@@ -43,6 +45,7 @@ export function routerRoutes(app: FastifyInstance, fabric: () => ServedRouters):
   })
   app.get<InQuery>('/v1/neighbors', { schema }, (req) => fabric().neighbors(req.query.router))
   app.get<InQuery>('/v1/rules', { schema }, (req) => fabric().rules(req.query.router))
+  app.get<InQuery>('/v1/leases', { schema }, (req) => fabric().leases(req.query.router))
   app.get<InQuery>('/v1/sets', { schema }, (req) => fabric().sets(req.query.router))
   app.get<{ Querystring: ConnectionQuery }>(
     '/v1/conntrack',
@@ -62,16 +65,4 @@ export function routerRoutes(app: FastifyInstance, fabric: () => ServedRouters):
     { schema: { body: object(ROUTER) } },
     async (req) => ({ deleted: await fabric().flushConntrack(req.body.router) }),
   )
-}
-
-const ROWS_PER_CHUNK = 2000
-
-/** A large table as JSON in pieces, so that a million addresses never are one string. */
-export function* jsonRows(rows: object[]): Generator<string> {
-  yield '['
-  for (let from = 0; from < rows.length; from += ROWS_PER_CHUNK) {
-    const text = JSON.stringify(rows.slice(from, from + ROWS_PER_CHUNK)).slice(1, -1)
-    yield from === 0 ? text : `,${text}`
-  }
-  yield ']'
 }

@@ -4,7 +4,7 @@
  *
  *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
  *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
- *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/sets ?router=
+ *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/sets /v1/leases ?router=
  *     GET  /v1/conntrack?router=&proto=&src=...           its keys: filter/conntrack/query.ts
  *     POST /v1/conntrack/delete {router?, proto?, ...}    POST /v1/conntrack/flush {router?}
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
@@ -19,11 +19,12 @@ import { Readable } from 'node:stream'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
+import { jsonRows } from './json-rows.ts'
 import type { UnknownName } from './live-router.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
 import type { FdbRow, PortStatus, VlanRow } from './model.ts'
-import { jsonRows, NAME, object, routerRoutes, type ServedRouters } from './server-routers.ts'
+import { NAME, object, routerRoutes, type ServedRouters } from './server-routers.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
 
 export interface PortFilter {

@@ -12,7 +12,15 @@ import { addressText } from './addressing.ts'
 import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
 import { type LiveInterface, type LiveRouter, nameOf, UnknownName } from './live-router.ts'
-import type { ConnectionRow, InterfaceRow, NeighborRow, PortStatus, RouteRow, SetRow } from './model.ts'
+import type {
+  ConnectionRow,
+  InterfaceRow,
+  LeaseRow,
+  NeighborRow,
+  PortStatus,
+  RouteRow,
+  SetRow,
+} from './model.ts'
 import type { RouterTables } from './router-tables.ts'
 import * as view from './view.ts'
 
@@ -128,6 +136,30 @@ export function conntrack(
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
     Array.from(rows(r.filter.conntrack, nowMs, filter), (row) => ({ router: r.name, ...row })),
+  )
+}
+
+/** What DHCP servers have given, and addresses that were found to be somebody else's. */
+export function leases(fabric: RouterTables, router?: string): LeaseRow[] {
+  const nowMs = Date.now()
+  return routersOf(fabric, router).flatMap((r) =>
+    [...r.services.leases()].flatMap(({ interface: name, lease }): LeaseRow[] => {
+      const { address, clientId, expiresMs, hostName, mac, state } = lease
+      if (state === 'released' || expiresMs <= nowMs) return []
+      return [
+        {
+          router: r.name,
+          interface: name,
+          address: addressText([address | 0]),
+          mac,
+          clientId: clientId === '' ? null : clientId,
+          hostName: hostName === '' ? null : hostName,
+          state,
+          expires: new Date(expiresMs).toISOString(),
+          leftS: Math.round((expiresMs - nowMs) / 1000),
+        },
+      ]
+    }),
   )
 }
 

@@ -9,6 +9,7 @@ import type { MappingMemory } from '../filter/nat/mappings.ts'
 import type { Filtering } from '../filter/nat/nat.ts'
 import type { RuleLoad } from '../filter/netfilter.ts'
 import type { ReportMemory } from '../filter/program/report.ts'
+import type { PuntMemory } from '../packet/punt.ts'
 import type { ChannelSpec } from '../port/channel.ts'
 import type { DeviceSpec } from '../port/device.ts'
 import type { FaultSpec } from '../port/fault.ts'
@@ -145,6 +146,7 @@ export type RouterCommand =
       policies: Policy[]
       neighbours: SharedArrayBuffer
       filter: FilterMemory
+      punt: PuntMemory
       /** Wait for 'router-rules' before the first packet. */
       closed: boolean
       seed: number
@@ -159,6 +161,19 @@ export type RouterCommand =
   | { op: 'router-remove'; id: number }
   /** Tables or policies were added or removed; routes themselves change in shared memory. */
   | { op: 'router-routes'; id: number; routes: RouteMemory; policies: Policy[] }
+  /**
+   * An IP packet of the control thread, checksums filled in. With a MAC it leaves by the interface as it is,
+   * without rules or routes, as from a raw socket; else it is sent as the router's own packets are.
+   * `ask`: also ask the link who has its (IPv4) destination.
+   */
+  | {
+      op: 'router-send'
+      id: number
+      index: number
+      packet: Uint8Array
+      mac: Uint8Array | null
+      ask?: boolean
+    }
   | { op: 'interface-set'; id: number; index: number; settings: InterfaceSettings }
   | { op: 'interface-remove'; id: number; index: number }
 
@@ -197,4 +212,6 @@ export type Reply =
   /** A memory port has frames for the control thread. */
   | { type: 'frames'; index: number }
   | { type: 'address'; news: AddressNews }
+  /** A router has packets for the control thread. */
+  | { type: 'punt'; id: number }
   | { type: 'stopped' }

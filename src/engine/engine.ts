@@ -55,6 +55,8 @@ export class Engine implements PortHost {
   notify: (index: number) => void = () => {}
   /** Parts that wait for the control thread, or for a time of their own. */
   waiters: Waiter[] = []
+  /** Told about routers that have packets for the control thread. */
+  notifyPunt: (id: number) => void = () => {}
   supers = 0
   private readonly spinner = new Spinner()
   private policy: PollPolicy = 'adaptive'

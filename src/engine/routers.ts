@@ -15,9 +15,11 @@ import { Drop } from '../packet/drop.ts'
 import { NO_HOOKS } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import { Clock, MAX_PORTS } from '../packet/layout.ts'
+import { Punt } from '../packet/punt.ts'
 import { Arp } from '../router/arp.ts'
 import { Fragmenter } from '../router/fragment.ts'
 import { Icmp4Code, Icmp6Code } from '../router/icmp.ts'
+import { IfFlag } from '../router/interfaces.ts'
 import { Nd } from '../router/nd.ts'
 import { Neighbours } from '../router/neighbour.ts'
 import type { AddressTold } from '../router/neighbour-dad.ts'
@@ -30,6 +32,7 @@ import type { Engine } from './engine.ts'
 import { RouterFilterHost } from './filter-host.ts'
 import { PacketQueues } from './queue.ts'
 import { EngineRouterHost } from './router-host.ts'
+import { remember, sendMade } from './router-send.ts'
 
 export function applyRouter(engine: Engine, command: RouterCommand): number {
   switch (command.op) {
@@ -47,6 +50,9 @@ export function applyRouter(engine: Engine, command: RouterCommand): number {
       break
     case 'router-remove':
       removeRouter(engine, command.id)
+      break
+    case 'router-send':
+      sendMade(engine, needRouter(engine, command.id), command)
       break
     case 'interface-set':
       setInterface(needRouter(engine, command.id), command.index, command.settings)
@@ -78,6 +84,7 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
   const host = new EngineRouterHost(memory, pool, ports, batch, pipeline, engine.ipRows, command.home)
   const router = new Router(host, new Routes(command.routes, command.policies), NO_HOOKS)
   router.open = !command.closed
+  remember(router, host)
   const { interfaces } = router
   const unreachable = (slot: number, nowMs: number): void =>
     router.errors.send(slot, Icmp4Code.HostUnreachable, Icmp6Code.AddressUnreachable, 0, nowMs)
@@ -87,13 +94,19 @@ function buildRouter(engine: Engine, command: Extract<RouterCommand, { op: 'rout
   parts.set(router, { home: command.home, memory: command.filter, host: filterHost, addresses })
   const neighbours = new Neighbours(command.neighbours, host, interfaces, unreachable, command.seed)
   const arp = new Arp(host, interfaces, neighbours, told, command.seed)
-  const nd = new Nd(host, interfaces, neighbours, told, () => {}, command.seed)
+  const punt = new Punt(engine.pool, engine.ipRows, command.punt, () => engine.notifyPunt(command.id))
+  router.services = { punt: (slot, iface) => punt.put(slot, iface) }
+  const solicited = (slot: number, iface: number): void => {
+    if ((interfaces.flags[iface] & IfFlag.Advertise) !== 0) punt.put(slot, iface)
+  }
+  const nd = new Nd(host, interfaces, neighbours, told, solicited, command.seed)
   addresses.arp = arp
   addresses.nd = nd
   router.resolver = {
     output: (slot, iface, nowMs) => neighbours.output(slot, iface, nowMs),
     arp: (slot, iface, nowMs) => arp.receive(slot, iface, nowMs),
     nd: (slot, iface, nowMs) => nd.receive(slot, iface, nowMs),
+    ask: (iface, address) => arp.solicit(iface, address, 0, 0, 0, -1, -1),
     flush: (iface, alsoPermanent) => neighbours.flush(iface, alsoPermanent),
     tick: (nowMs) => {
       neighbours.tick(nowMs)

@@ -14,7 +14,7 @@ interface Pending {
   reject: (error: Error) => void
 }
 
-/** Events: 'port-down' and 'port-doubt' (index, errno); 'address' (AddressNews); 'died' (Error). */
+/** Events: 'port-down' and 'port-doubt' (index, errno); 'address' (AddressNews); 'frames' (index); 'punt' (id); 'died' (Error). */
 export class WorkerLink extends EventEmitter {
   private readonly memory: PlaneMemory
   private readonly wakeFd = native.eventfd()
@@ -76,6 +76,9 @@ export class WorkerLink extends EventEmitter {
         break
       case 'address':
         this.emit('address', reply.news)
+        break
+      case 'punt':
+        this.emit('punt', reply.id)
         break
       case 'stopped':
         break

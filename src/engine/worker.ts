@@ -21,6 +21,7 @@ engine.onPortDown = (index, errno) => reply({ type: 'port-down', index, errno })
 engine.onPortDoubt = (index, errno) => reply({ type: 'port-doubt', index, errno })
 engine.notify = (index) => reply({ type: 'frames', index })
 engine.onAddress = (news) => reply({ type: 'address', news })
+engine.notifyPunt = (id) => reply({ type: 'punt', id })
 engine.loop(() => {
   for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
     const { seq, command } = got.message as Request

@@ -16,6 +16,7 @@
  * From an established connection, packets like one before skip the rules of a hook, but not their counters
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
+import { native } from '../native.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
@@ -114,6 +115,9 @@ export class Netfilter implements Hooks {
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
+    // Read at random places: without, each would cost a page walk as well.
+    native.hugePages(new Uint8Array(this.serials.buffer))
+    native.hugePages(new Uint8Array(this.cache.lines.buffer))
   }
 
   /**
@@ -149,6 +153,10 @@ export class Netfilter implements Hooks {
     return this.idleAt[hook] === 1
   }
 
+  prefetch(slots: Int32Array, n: number): void {
+    if (this.wantsWhole) this.plane.conntrack.prefetch(slots, n)
+  }
+
   run(hook: Hook, slot: number, nowMs: number): Verdict {
     if (hook === Hook.Prerouting || hook === Hook.Output) this.report.traced[slot] = 0
     return this.from(hook, 0, 0, slot, nowMs)
@@ -165,8 +173,7 @@ export class Netfilter implements Hooks {
     const gone = node >= 0 && serials[node >> 1] !== this.queuedSerial[slot]
     if (gone || (node >= 0 && plane.conntrack.ended(node >> 1))) {
       plane.ip[row + Ip.Ct] = -1
-      const iface = hook === Hook.Output ? plane.ip[row + Ip.OutIf] : plane.ip[row + Ip.InIf]
-      plane.host.lose(iface, slot, Drop.QueueGone)
+      plane.host.lose(plane.ip[row + (hook === Hook.Output ? Ip.OutIf : Ip.InIf)], slot, Drop.QueueGone)
       return Verdict.Drop
     }
     // Rules may have been set meanwhile: the next step of those in force.
@@ -174,8 +181,7 @@ export class Netfilter implements Hooks {
     const base = ((plane.ip[row + Ip.Family] === 4 ? 0 : HOOKS) + hook) * MAX_STEPS
     const place = order.indexOf(step) + (again ? 0 : 1)
     let first = 0
-    while (first < MAX_STEPS && steps[base + first] >= 0 && order.indexOf(steps[base + first]) < place)
-      first++
+    while (steps[base + first] >= 0 && order.indexOf(steps[base + first]) < place) first++
     return this.from(hook, first, 1, slot, nowMs)
   }
 
@@ -225,8 +231,7 @@ export class Netfilter implements Hooks {
       }
       if (verdict === Verdict.Accept) continue
       if (verdict === Verdict.Drop) return this.drop(hook, slot, row, nowMs)
-      const node = plane.ip[row + Ip.Ct]
-      if (node >= 0) this.queuedSerial[slot] = this.serials[node >> 1]
+      this.queuedSerial[slot] = this.serials[plane.ip[row + Ip.Ct] >> 1]
       return verdict
     }
     return Verdict.Accept

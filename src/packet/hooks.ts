@@ -35,6 +35,8 @@ export interface Hooks {
    * bytes alike). A Drop was counted by name already.
    */
   run(hook: Hook, slot: number, nowMs: number): Verdict
+  /** A batch will go to PREROUTING: a chance to read, all at once, what `run` will look up one by one. */
+  prefetch(slots: Int32Array, n: number): void
   /** The router itself drops a packet that PREROUTING or OUTPUT had let pass. */
   gone(slot: number): void
   /** True when `run` of this hook can never do anything: the router skips the call. */
@@ -48,6 +50,7 @@ export interface Hooks {
 /** A router without a filter. */
 export const NO_HOOKS: Hooks = {
   run: () => Verdict.Accept,
+  prefetch() {},
   gone() {},
   idle: () => true,
   wantsWhole: false,

@@ -18,6 +18,9 @@ export const enum IfFlag {
   RpLoose = 8,
   /** Clamp the MSS of SYNs to the path's MTU. */
   ClampMss = 16,
+  /** DHCP requests, router solicitations: the control thread answers them. */
+  Dhcp = 32,
+  Advertise = 64,
 }
 
 export class Interfaces {

@@ -8,13 +8,14 @@ import { Drop } from '../packet/drop.ts'
 import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import { diff32 } from '../wire/checksum.ts'
+import { SERVER_PORT } from '../wire/dhcp.ts'
 import * as icmp from '../wire/icmp.ts'
 import * as icmpv6 from '../wire/icmpv6.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, type IcmpErrors } from './icmp.ts'
-import { type Interfaces, MAX_ADDRESSES } from './interfaces.ts'
+import { IfFlag, type Interfaces, MAX_ADDRESSES } from './interfaces.ts'
 import { forget, MADE_TTL } from './made.ts'
 import { resetFor } from './reset.ts'
 
@@ -30,6 +31,8 @@ export interface LocalParts {
   originate(slot: number, nowMs: number): void
   /** Takes a neighbour discovery packet. */
   nd(slot: number, iface: number, nowMs: number): void
+  /** Hands a packet to the control thread. False when it cannot take more. */
+  punt(slot: number, iface: number): boolean
 }
 
 export class Local {
@@ -49,6 +52,10 @@ export class Local {
     if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return host.lose(port, slot, Drop.NoListener)
     if (proto === ipv4.Protocol.Icmp || proto === ipv4.Protocol.Icmpv6)
       return this.icmp(slot, row, port, nowMs)
+    if (proto === ipv4.Protocol.Udp && this.isDhcp(row)) {
+      if (this.parts.punt(slot, ip[row + Ip.InIf])) return host.consume(port, slot)
+      return host.lose(port, slot, Drop.QueueFull)
+    }
     if (unicast && proto === ipv4.Protocol.Tcp) {
       const made = resetFor(host, slot)
       if (made >= 0) this.parts.originate(made, nowMs)
@@ -58,6 +65,18 @@ export class Local {
       errors.send(slot, four, six, 0, nowMs)
     }
     host.lose(port, slot, Drop.NoListener)
+  }
+
+  /** For the DHCP server of the interface. Fragments are not: a client has no reason to send them. */
+  private isDhcp(row: number): boolean {
+    const { host, interfaces } = this.parts
+    const { ip } = host
+    return (
+      (ip[row + Ip.Ports] & 0xffff) === SERVER_PORT &&
+      ip[row + Ip.Family] === 4 &&
+      (ip[row + Ip.Frag] & Frag.Any) === 0 &&
+      (interfaces.flags[ip[row + Ip.InIf]] & IfFlag.Dhcp) !== 0
+    )
   }
 
   private icmp(slot: number, row: number, port: number, nowMs: number): void {

@@ -57,3 +57,24 @@ export function listNeighbours(memory: SharedArrayBuffer, nowMs: number): Neighb
   }
   return rows
 }
+
+/**
+ * The MAC of who has an IPv4 address, if the neighbour said so itself in the last `withinMs`; else null.
+ * @param nowMs the worker's monotonic clock
+ */
+export function confirmedMac(
+  memory: SharedArrayBuffer,
+  iface: number,
+  address: number,
+  withinMs: number,
+  nowMs: number,
+): string | null {
+  const { words, times } = NeighbourTable.view(memory)
+  for (let e = 0; e < words.length; e += N.Words) {
+    if (words[e + N.Key] !== ((4 << 8) | iface) || words[e + N.Addr] !== address) continue
+    const heard =
+      words[e + N.State] >= Nud.Permanent && nowMs - times[(e >> TIME_SHIFT) + T.Confirmed] <= withinMs
+    return heard ? macText(words[e + N.MacHi], words[e + N.MacLo]) : null
+  }
+  return null
+}

@@ -5,6 +5,8 @@ export interface Resolver {
   /** Sends a packet to its next hop, or keeps it until that is known. */
   output(slot: number, iface: number, nowMs: number): void
   arp(slot: number, iface: number, nowMs: number): void
+  /** Asks everybody on the link who has an IPv4 address, also when that is known. */
+  ask(iface: number, address: number): void
   nd(slot: number, iface: number, nowMs: number): void
   /** Forgets the neighbours of an interface; those set by the operator only if asked. */
   flush(iface: number, alsoPermanent: boolean): void
@@ -26,4 +28,10 @@ export interface Fragments {
 export interface Waiting {
   /** Drops what came in by an interface, or would leave by it. */
   flush(iface: number): void
+}
+
+/** What the control thread does for the router: DHCP, router advertisements (packet/punt.ts). */
+export interface Services {
+  /** Hands a packet over, as a copy. False when there is no room. */
+  punt(slot: number, iface: number): boolean
 }

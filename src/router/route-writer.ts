@@ -6,6 +6,7 @@
  * new route and one word in the table. Words nobody refers to any more are used again after GRACE_MS,
  * when no look-up can still hold them.
  */
+import { native } from '../native.ts'
 import { Lpm } from '../table/lpm.ts'
 import { LpmWriter } from '../table/lpm-writer.ts'
 import { Route, type RouteKind, type RouteMemory, TABLE_DEFAULT, TABLE_LOCAL, TABLE_MAIN } from './routes.ts'
@@ -35,6 +36,12 @@ export interface RouteEntry extends Prefix {
 
 const GRACE_MS = 1000
 const MAX_PATHS = 64
+/** Routes of a router. */
+const LIMIT = 1 << 20
+/** Of the tables for our own addresses and for what nobody asked for. */
+const SMALL_LIMIT = 65536
+/** Routes from which huge pages pay behind the tables. */
+const HUGE_FROM = 50_000
 
 interface Placed {
   entry: RouteEntry
@@ -49,11 +56,11 @@ export class RouteWriter {
   private readonly writers = new Map<number, { v4: LpmWriter; v6: LpmWriter }>()
   private readonly placed = new Map<number | string, Placed[]>()
   private fresh = 0
-  /** Places to use again, by number of paths, with the time they were left. */
-  private readonly left: { at: number; paths: number; sinceMs: number }[] = []
+  /** Places to use again, by number of paths, in the order in which they were left. */
+  private readonly left = new Map<number, { at: number[]; sinceMs: number[]; used: number }>()
 
   /** @param limit most routes, 1 to 16 million; address space is reserved for them, memory is not */
-  constructor(limit = 65536) {
+  constructor(limit = LIMIT) {
     this.limit = limit
     const routes = new SharedArrayBuffer(limit * Route.Words * 4)
     this.words = new Int32Array(routes)
@@ -66,8 +73,10 @@ export class RouteWriter {
   /** Makes a table if it is missing. True when it was: the worker must be told. */
   ensure(id: number): boolean {
     if (this.writers.has(id)) return false
-    const v4 = Lpm.memory(32, this.limit)
-    const v6 = Lpm.memory(128, this.limit)
+    const small = id === TABLE_LOCAL || id === TABLE_DEFAULT
+    const limit = small ? Math.min(SMALL_LIMIT, this.limit) : this.limit
+    const v4 = Lpm.memory(32, limit)
+    const v6 = Lpm.memory(128, limit)
     this.memory.tables.push({ id, v4, v6 })
     this.writers.set(id, { v4: new LpmWriter(v4), v6: new LpmWriter(v6) })
     return true
@@ -103,13 +112,38 @@ export class RouteWriter {
 
   /** Makes the tables hold exactly `entries`, touching only what differs. */
   replace(entries: RouteEntry[]): void {
-    const wanted = new Map<string, RouteEntry>()
-    for (const e of entries) wanted.set(identity(e), e)
-    for (const entry of [...this.entries()]) {
-      const id = identity(entry)
-      if (!wanted.delete(id)) this.remove(entry, (e) => identity(e) === id)
+    if (entries.length >= HUGE_FROM) this.expectMany()
+    if (this.placed.size > 0) this.removeOthers(entries)
+    for (const e of entries) if (!this.holds(e)) this.add(e)
+  }
+
+  private removeOthers(entries: RouteEntry[]): void {
+    const wanted = new Map<number | string, RouteEntry[]>()
+    for (const e of entries) {
+      const key = keyOf(e)
+      const list = wanted.get(key)
+      if (list) list.push(e)
+      else wanted.set(key, [e])
     }
-    for (const entry of wanted.values()) this.add(entry)
+    for (const [key, list] of [...this.placed]) {
+      const stays = wanted.get(key)
+      const goes = (e: RouteEntry): boolean => !stays?.some((w) => same(w, e))
+      if (list.some((p) => goes(p.entry))) this.remove(list[0].entry, goes)
+    }
+  }
+
+  private holds(entry: RouteEntry): boolean {
+    return this.placed.get(keyOf(entry))?.some((p) => same(p.entry, entry)) === true
+  }
+
+  /** A table that is looked up at random places wants huge pages; a small one is in the cache anyway. */
+  private expectMany(): void {
+    native.hugePages(new Uint8Array(this.memory.routes))
+    for (const { id, v4, v6 } of this.memory.tables) {
+      if (id === TABLE_LOCAL || id === TABLE_DEFAULT) continue
+      native.hugePages(new Uint8Array(v4))
+      native.hugePages(new Uint8Array(v6))
+    }
   }
 
   *entries(): Generator<RouteEntry> {
@@ -154,9 +188,12 @@ export class RouteWriter {
   }
 
   private allocate(paths: number): number {
-    const now = performance.now()
-    const again = this.left.findIndex((l) => l.paths === paths && now - l.sinceMs >= GRACE_MS)
-    if (again >= 0) return this.left.splice(again, 1)[0].at
+    const left = this.left.get(paths)
+    if (left && left.used < left.at.length && performance.now() - left.sinceMs[left.used] >= GRACE_MS) {
+      const again = left.at[left.used++]
+      if (left.used === left.at.length) this.left.delete(paths)
+      return again
+    }
     if (this.fresh + paths > this.limit) throw new Error(`more than ${this.limit} routes`)
     const at = this.fresh
     this.fresh += paths
@@ -165,7 +202,11 @@ export class RouteWriter {
 
   private leave(p: Placed): void {
     if (p.at < 0) return
-    this.left.push({ at: p.at, paths: Math.max(1, p.entry.hops.length), sinceMs: performance.now() })
+    const paths = Math.max(1, p.entry.hops.length)
+    const left = this.left.get(paths) ?? { at: [], sinceMs: [], used: 0 }
+    this.left.set(paths, left)
+    left.at.push(p.at)
+    left.sinceMs.push(performance.now())
     p.at = -1
   }
 }
@@ -174,13 +215,36 @@ function words4(address: readonly number[]): [number, number, number, number] {
   return [address[0], address[1] ?? 0, address[2] ?? 0, address[3] ?? 0]
 }
 
-/** A number for IPv4, which may be a million. */
+/** A number, or the same in a string of eleven characters: there may be a million of them. */
 function keyOf(p: Prefix & { table: number }): number | string {
-  if (p.family === 4) return (p.table * 64 + p.length) * 0x100000000 + (p.address[0] >>> 0)
-  return `${p.table}/${p.length}/${p.address.join(',')}`
+  const [a, b, c, d] = p.address
+  if (p.family === 4) return (p.table * 64 + p.length) * 0x100000000 + (a >>> 0)
+  const head = String.fromCharCode(p.table & 0xffff, p.table >>> 16, p.length)
+  return (
+    head +
+    String.fromCharCode(
+      a >>> 16,
+      a & 0xffff,
+      b >>> 16,
+      b & 0xffff,
+      c >>> 16,
+      c & 0xffff,
+      d >>> 16,
+      d & 0xffff,
+    )
+  )
 }
 
-function identity(e: RouteEntry): string {
-  const hops = e.hops.map((h) => `${h.outIf}:${h.gateway?.join(',') ?? ''}:${h.weight}`).join(' ')
-  return `${keyOf(e)} ${e.family} ${e.kind} ${e.metric} ${hops} ${e.src?.join(',') ?? ''}`
+/** Two routes of one prefix do the same. */
+function same(a: RouteEntry, b: RouteEntry): boolean {
+  if (a === b) return true
+  if (a.kind !== b.kind || a.metric !== b.metric || a.hops.length !== b.hops.length) return false
+  const hop = (h: Hop, i: number): boolean =>
+    h.outIf === b.hops[i].outIf && h.weight === b.hops[i].weight && sameWords(h.gateway, b.hops[i].gateway)
+  return sameWords(a.src, b.src) && a.hops.every(hop)
+}
+
+function sameWords(a: readonly number[] | null, b: readonly number[] | null): boolean {
+  if (a === null || b === null) return a === b
+  return a.length === b.length && a.every((word, i) => word === b[i])
 }

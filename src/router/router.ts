@@ -14,7 +14,7 @@ import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
-import { Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
+import { BATCH, Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
@@ -23,10 +23,12 @@ import { isGroup, Local } from './local.ts'
 import { clampMss } from './mss.ts'
 import { decrement, setHop } from './next-hop.ts'
 import { PARSED, parse } from './parse.ts'
-import type { Fragments, Resolver, Waiting } from './parts.ts'
+import type { Fragments, Resolver, Services, Waiting } from './parts.ts'
 import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
+
+const GONE = -1
 
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
@@ -40,7 +42,10 @@ export class Router {
   resolver!: Resolver
   fragments!: Fragments
   waiting: Waiting | null = null
+  services!: Services
   private readonly host: RouterHost
+  /** Packets of the batch in hand that go on to PREROUTING. */
+  private readonly entering = new Int32Array(BATCH)
   private readonly local: Local
   /** Counts a packet that no port has received. */
   private get home(): number {
@@ -58,21 +63,28 @@ export class Router {
       errors: this.errors,
       originate: (slot, nowMs) => this.originate(slot, nowMs),
       nd: (slot, iface, nowMs) => this.resolver.nd(slot, iface, nowMs),
+      punt: (slot, iface) => this.services.punt(slot, iface),
     })
   }
 
   process(batch: Batch, port: number, nowMs: number): void {
     const iface = this.interfaces.ofPort[port]
-    const { slots } = batch
+    const { entering } = this
+    const lost = iface < 0 || !this.open
     // Replies may be sent while the batch goes on: its slots stay where they are.
-    const n = batch.n
+    const { n, slots } = batch
+    let count = 0
     for (let i = 0; i < n; i++) {
-      if (iface < 0 || !this.open) this.host.lose(port, slots[i], Drop.NoEgress)
-      else this.receive(slots[i], iface, port, nowMs)
+      const slot = slots[i]
+      const enters = lost ? this.reject(port, slot, Drop.NoEgress) : this.receive(slot, iface, port, nowMs)
+      if (enters >= 0) entering[count++] = enters
     }
+    if (count > 1) this.hooks.prefetch(entering, count)
+    for (let i = 0; i < count; i++) this.ingress(entering[i], nowMs)
   }
 
-  private receive(slot: number, iface: number, port: number, nowMs: number): void {
+  /** The slot of a packet that is to enter PREROUTING, its row filled; -1 = it went another way. */
+  private receive(slot: number, iface: number, port: number, nowMs: number): number {
     const { host, interfaces } = this
     const { ip, pool } = host
     const { meta, view } = pool
@@ -85,40 +97,42 @@ export class Router {
     if ((meta[m + Meta.Flags] & Flag.NoEthernet) !== 0) {
       version = meta[m + Meta.Len] > 0 ? view.getUint8(at) >> 4 : 0
     } else {
-      if (meta[m + Meta.Len] < ethernet.SIZE) return host.lose(port, slot, Drop.Runt)
-      if ((view.getUint8(at + 6) & 1) !== 0) return host.lose(port, slot, Drop.SourceGroup)
+      if (meta[m + Meta.Len] < ethernet.SIZE) return this.reject(port, slot, Drop.Runt)
+      if ((view.getUint8(at + 6) & 1) !== 0) return this.reject(port, slot, Drop.SourceGroup)
       const hi = ethernet.dstMacHi(view, at)
       if ((hi & 0x100) !== 0) pktType = ethernet.isBroadcast(view, at) ? 1 : 2
       else if (hi !== interfaces.macHi[iface] || ethernet.dstMacLo(view, at) !== interfaces.macLo[iface])
-        return host.lose(port, slot, Drop.NotForUs)
+        return this.reject(port, slot, Drop.NotForUs)
       const type = ethernet.etherType(view, at)
-      if (type === ethernet.EtherType.Arp) return this.resolver.arp(slot, iface, nowMs)
+      if (type === ethernet.EtherType.Arp) return this.arp(slot, iface, nowMs)
       l3 = ethernet.SIZE
       if (type === ethernet.EtherType.Ipv4) version = 4
       else if (type === ethernet.EtherType.Ipv6) version = 6
     }
-    if (version !== 4 && version !== 6) return host.lose(port, slot, Drop.NoListener)
+    if (version !== 4 && version !== 6) return this.reject(port, slot, Drop.NoListener)
     const result = parse(pool, ip, slot, l3, version)
-    if (result !== PARSED) return host.lose(port, slot, result)
+    if (result !== PARSED) return this.reject(port, slot, result)
     ip[row + Ip.InIf] = iface
     ip[row + Ip.PktType] = pktType
-    if (this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0) {
-      const whole = this.fragments.gather(slot, nowMs)
-      if (whole >= 0) this.ingress(whole, nowMs)
-      return
-    }
-    this.ingress(slot, nowMs)
+    const part = this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0
+    return part ? this.fragments.gather(slot, nowMs) : slot
+  }
+
+  private arp(slot: number, iface: number, nowMs: number): number {
+    this.resolver.arp(slot, iface, nowMs)
+    return GONE
+  }
+
+  private reject(port: number, slot: number, reason: Drop): number {
+    this.host.lose(port, slot, reason)
+    return GONE
   }
 
   /** PREROUTING and the routing decision. */
   private ingress(slot: number, nowMs: number): void {
     const { hooks } = this
     const row = slot << IP_SHIFT
-    if (!hooks.idle(Hook.Prerouting)) {
-      const verdict = hooks.run(Hook.Prerouting, slot, nowMs)
-      // Dropped, by name already, or taken.
-      if (verdict !== Verdict.Accept) return
-    }
+    if (!hooks.idle(Hook.Prerouting) && hooks.run(Hook.Prerouting, slot, nowMs) !== Verdict.Accept) return
     this.decide(slot, row, nowMs)
   }
 
@@ -153,7 +167,6 @@ export class Router {
   private input(slot: number, port: number, nowMs: number): void {
     if (!this.hooks.idle(Hook.Input)) {
       const verdict = this.hooks.run(Hook.Input, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     this.local.deliver(slot, port, nowMs)
@@ -182,16 +195,14 @@ export class Router {
     decrement(host.pool, ip, slot)
     if (!hooks.idle(Hook.Forward)) {
       const verdict = hooks.run(Hook.Forward, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     this.forwarded(slot, out, nowMs)
   }
 
   private forwarded(slot: number, out: number, nowMs: number): void {
-    const { host, interfaces } = this
-    const clamp = (interfaces.flags[out] & IfFlag.ClampMss) !== 0
-    if (clamp) clampMss(host.pool, host.ip, slot, interfaces.mtu[out])
+    const { flags, mtu } = this.interfaces
+    if ((flags[out] & IfFlag.ClampMss) !== 0) clampMss(this.host.pool, this.host.ip, slot, mtu[out])
     this.egress(slot, nowMs)
   }
 
@@ -253,11 +264,7 @@ export class Router {
   private egress(slot: number, nowMs: number): void {
     const { hooks } = this
     const row = slot << IP_SHIFT
-    if (!hooks.idle(Hook.Postrouting)) {
-      const verdict = hooks.run(Hook.Postrouting, slot, nowMs)
-      // Dropped, by name already, or taken.
-      if (verdict !== Verdict.Accept) return
-    }
+    if (!hooks.idle(Hook.Postrouting) && hooks.run(Hook.Postrouting, slot, nowMs) !== Verdict.Accept) return
     this.leave(slot, row, nowMs)
   }
 

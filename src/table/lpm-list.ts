@@ -4,16 +4,22 @@
  * other parts may be a little older or newer.
  */
 import {
-  BLOCK_HEAD,
   GROUP_SHIFT,
   GROUPS,
+  LENGTH_SHIFT,
   type Lpm,
   LpmState,
-  popcount,
+  NODE,
+  NODE_BITS,
+  NODE_HEAD,
+  NODE_OWN,
   QUARANTINE,
   ROOT,
   ROOT_BITS,
+  VALUE_MASK,
 } from './lpm.ts'
+import { endOf, keysOf } from './lpm-entries.ts'
+import { BLOCK_HEAD, popcount } from './lpm-trie.ts'
 
 export interface Prefix {
   /** The address in words of 32 bits; IPv4 has the first only. Bits behind `len` are 0. */
@@ -42,9 +48,8 @@ function part(words: Int32Array, slot: number, addr0: number, depth: number): Pr
   for (;;) {
     const freed = Atomics.load(words, LpmState.Freed)
     const found: Prefix[] = []
-    // A root's word refers to its block by the negative, and is an answer otherwise.
-    const block = depth === 0 ? words[slot] : Math.max(0, -words[slot])
-    collect(words, block, [addr0, 0, 0, 0], depth, found, freed)
+    if (depth === 0) collect(words, words[slot], [0, 0, 0, 0], 0, found, freed)
+    else collectLong(words, words[slot], [addr0, 0, 0, 0], depth, found, freed)
     if (!overtaken(words, freed)) return found
   }
 }
@@ -62,7 +67,7 @@ function collect(
   found: Prefix[],
   freed: number,
 ): void {
-  if (at === 0 || depth >= words[LpmState.Width] || overtaken(words, freed)) return
+  if (at === 0 || depth >= ROOT_BITS || overtaken(words, freed)) return
   const values = at + BLOCK_HEAD + popcount(words[at])
   let n = 0
   for (let bits = 1; bits <= 5; bits++) {
@@ -77,6 +82,53 @@ function collect(
     if (((words[at] >>> p) & 1) === 0) continue
     collect(words, words[at + BLOCK_HEAD + n++], withBits(addr, depth, 5, p), depth + 5, found, freed)
   }
+}
+
+/** What is behind a word of the root or of a node. */
+function collectLong(
+  words: Int32Array,
+  word: number,
+  addr: Prefix['addr'],
+  depth: number,
+  found: Prefix[],
+  freed: number,
+): void {
+  if (word >= 0 || depth >= words[LpmState.Width] || overtaken(words, freed)) return
+  const at = -word
+  if (words[at] !== NODE) {
+    entriesOf(words, at, addr, depth, found)
+    return
+  }
+  if (words[at + NODE_OWN] !== 0) entriesOf(words, words[at + NODE_OWN], addr, depth, found)
+  for (let p = 0; p < 1 << NODE_BITS; p++) {
+    const below = words[at + NODE_HEAD + p]
+    collectLong(words, below, withBits(addr, depth, NODE_BITS, p), depth + NODE_BITS, found, freed)
+  }
+}
+
+function entriesOf(
+  words: Int32Array,
+  list: number,
+  addr: Prefix['addr'],
+  depth: number,
+  found: Prefix[],
+): void {
+  const keys = keysOf(words, list)
+  for (let p = endOf(words, list) - keys - 1; p > list; p -= keys + 1) {
+    const address: Prefix['addr'] = [...addr]
+    for (let i = 0; i < keys && depth + 32 * i < 128; i++) putBits(address, depth + 32 * i, words[p + i])
+    const answer = words[p + keys]
+    const len = (answer >>> LENGTH_SHIFT) + 1
+    found.push({ addr: address, len, value: (answer & VALUE_MASK) - 1 })
+  }
+}
+
+/** Puts 32 bits into an address, from `depth` on; what does not fit is 0. */
+function putBits(addr: Prefix['addr'], depth: number, bits: number): void {
+  const word = depth >> 5
+  const shift = depth & 31
+  addr[word] |= bits >>> shift
+  if (shift > 0 && word < 3) addr[word + 1] |= bits << (32 - shift)
 }
 
 /** The address with `count` bits put in at `depth`. */

@@ -1,47 +1,34 @@
 /**
- * Writes a longest-prefix table (lpm.ts): adds, replaces, removes. One writer per table. A change of the
- * trie is made beside it and then shown by one store, so a reader sees all of it or nothing; when there is
- * no room, nothing has changed.
+ * Writes a longest-prefix table (lpm.ts): adds, replaces, removes. One writer per table. Each change is
+ * made beside what readers see and then shown by one store, so a reader sees all of it or nothing; when there
+ * is no room, nothing has changed. Prefixes longer than /24 are lpm-long.ts's; those up to /24 are
+ * remembered in a trie (lpm-trie.ts) and painted over their words of the root:
  *
  *     add      go down to where the prefix ends; the last block is copied with one entry more,
  *              and blocks that are missing below it are made first
  *     remove   the block is copied with one entry less; a block that became empty goes from its
  *              parent, and so on upwards
- *     root     a prefix up to /24 is then painted over its words of the root: over nothing and over
- *              prefixes that are not longer. Removed, the next shorter one takes its words.
+ *     paint    over nothing and over prefixes that are not longer; blocks behind the root inherit. Removed,
+ *              the next shorter one takes its words.
  *
  * The words of the root are painted one by one: a /8 has 65536, some 50 us; a /1 eight million.
  */
-import {
-  BLOCK_HEAD,
-  GROUP_SHIFT,
-  GROUPS,
-  HEAP,
-  LENGTH_SHIFT,
-  Lpm,
-  LpmState,
-  MAX_VALUE,
-  popcount,
-  ROOT,
-  ROOT_BITS,
-} from './lpm.ts'
-import { entries, erased, free, inserted, single } from './lpm-block.ts'
+import { INHERITED, LENGTH_SHIFT, Lpm, LpmState, MAX_VALUE, ROOT, ROOT_BITS } from './lpm.ts'
+import { needCount, tableFull } from './lpm-block.ts'
+import { LongPrefixes } from './lpm-long.ts'
+import { BLOCK_HEAD, entries, erased, freeBlock, inserted, popcount, single } from './lpm-trie.ts'
 
-/** Blocks in a row: (128 - 24) / 5, rounded up. */
-const MAX_STEPS = 21
+/** Blocks in a row: 24 / 5, rounded up. */
+const MAX_STEPS = 5
 const STRIDE = 5
 
-/** True for the words that refer to a block by its negative, or are answers. */
-const isRoot = (slot: number): boolean => slot >= ROOT && slot < HEAP
-
-const groupOf = (slot: number): number => GROUPS + ((slot - ROOT) >> GROUP_SHIFT)
-
 /** A root's word. */
-const answer = (len: number, value: number): number => (len << LENGTH_SHIFT) | (value + 1)
+const answer = (len: number, value: number): number => ((len - 1) << LENGTH_SHIFT) | (value + 1)
 
 export class LpmWriter {
   readonly table: Lpm
   private readonly words: Int32Array
+  private readonly long: LongPrefixes
   private readonly key = new Int32Array(4)
   /** Where the last walk went: the words that refer to each block, and the five bits in each. */
   private readonly slots = new Int32Array(MAX_STEPS)
@@ -56,6 +43,7 @@ export class LpmWriter {
   constructor(memory: SharedArrayBuffer) {
     this.table = new Lpm(memory)
     this.words = this.table.words
+    this.long = new LongPrefixes(this.words)
   }
 
   /**
@@ -68,16 +56,18 @@ export class LpmWriter {
     const words = this.words
     if (!(value >= 0 && value <= MAX_VALUE))
       throw new RangeError(`value ${value}: 0 to ${MAX_VALUE} expected`)
+    this.take(len, addr0, addr1, addr2, addr3)
+    if (len > ROOT_BITS) return this.long.add(len, value, this.key)
     if (len === 0) {
       const isNew = words[LpmState.Default] < 0
-      if (isNew) this.needCount()
+      if (isNew) needCount(words)
       words[LpmState.Default] = value
       if (isNew) words[LpmState.Count]++
       return isNew
     }
-    this.walk(len, addr0, addr1, addr2, addr3)
+    this.walk(len)
     const slot = this.slots[this.steps - 1]
-    const at = this.blockAt(slot)
+    const at = words[slot]
     const pick = this.picks[this.steps - 1]
     if (at !== 0 && this.left <= STRIDE) {
       const full = this.fullBit(pick)
@@ -88,10 +78,10 @@ export class LpmWriter {
         this.paint(len, addr0, answer(len, value))
         return false
       }
-      this.needCount()
+      needCount(words)
       this.publish(slot, inserted(words, at, n, value, 0, full, part), at)
     } else {
-      this.needCount()
+      needCount(words)
       if (at === 0) this.publish(slot, this.chain(this.depth, value), 0)
       else {
         const chain = this.chain(this.depth + STRIDE, value)
@@ -109,7 +99,9 @@ export class LpmWriter {
   /** Removes a prefix. Its value, or -1 when it was not there. */
   remove(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
     const words = this.words
-    const value = this.get(len, addr0, addr1, addr2, addr3)
+    this.take(len, addr0, addr1, addr2, addr3)
+    if (len > ROOT_BITS) return this.long.remove(len, this.key)
+    const value = this.get(len, addr0)
     if (value < 0) return -1
     words[LpmState.Count]--
     if (len === 0) {
@@ -121,17 +113,16 @@ export class LpmWriter {
     let part = this.partBit(this.picks[step])
     let child = 0
     // Blocks whose only entry goes, go too; from the last one that stays, the entry goes.
-    while (step > 0 && entries(words, this.blockAt(this.slots[step])) === 1) {
+    while (step > 0 && entries(words, words[this.slots[step]]) === 1) {
       step--
       full = 0
       part = 0
       child = 1 << this.picks[step]
     }
     const slot = this.slots[step]
-    const at = this.blockAt(slot)
+    const at = words[slot]
     if (entries(words, at) === 1) {
-      Atomics.store(words, slot, isRoot(slot) ? this.shorter(ROOT_BITS, addr0) : 0)
-      if (isRoot(slot)) words[groupOf(slot)]--
+      Atomics.store(words, slot, 0)
       this.drop(at)
     } else {
       const n = child !== 0 ? popcount(words[at] & (child - 1)) : this.entryOf(at, full, part)
@@ -140,16 +131,18 @@ export class LpmWriter {
       if (copy !== at) this.show(slot, copy, at)
       this.drop(lower)
     }
-    if (len <= ROOT_BITS) this.paint(len, addr0, this.shorter(len - 1, addr0))
+    this.paint(len, addr0, this.shorter(len - 1, addr0))
     return value
   }
 
   /** Value of exactly this prefix, or -1. */
   get(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
     const words = this.words
+    this.take(len, addr0, addr1, addr2, addr3)
+    if (len > ROOT_BITS) return this.long.get(len, this.key)
     if (len === 0) return words[LpmState.Default]
-    this.walk(len, addr0, addr1, addr2, addr3)
-    const at = this.blockAt(this.slots[this.steps - 1])
+    this.walk(len)
+    const at = words[this.slots[this.steps - 1]]
     if (at === 0 || this.left > STRIDE) return -1
     const pick = this.picks[this.steps - 1]
     const full = this.fullBit(pick)
@@ -158,24 +151,27 @@ export class LpmWriter {
     return words[at + BLOCK_HEAD + this.entryOf(at, full, part)]
   }
 
-  /** Goes down as far as there are blocks, at most to the one where the prefix ends. */
-  private walk(len: number, addr0: number, addr1: number, addr2: number, addr3: number): void {
-    const { words, key, slots, picks } = this
-    const width = words[LpmState.Width]
-    if (!(len > 0 && len <= width)) throw new RangeError(`prefix length ${len}: 0 to ${width} expected`)
+  private take(len: number, addr0: number, addr1: number, addr2: number, addr3: number): void {
+    const width = this.words[LpmState.Width]
+    if (!(len >= 0 && len <= width)) throw new RangeError(`prefix length ${len}: 0 to ${width} expected`)
+    const { key } = this
     key[0] = addr0
     key[1] = addr1
     key[2] = addr2
     key[3] = addr3
-    const long = len > ROOT_BITS
-    let depth = long ? ROOT_BITS : 0
-    let slot: number = long ? ROOT + (addr0 >>> (32 - ROOT_BITS)) : LpmState.Short
+  }
+
+  /** Goes down as far as there are blocks, at most to the one where the prefix ends. */
+  private walk(len: number): void {
+    const { words, slots, picks } = this
+    let depth = 0
+    let slot: number = LpmState.Short
     let steps = 0
     for (;;) {
       const pick = this.bitsAt(depth)
       slots[steps] = slot
       picks[steps++] = pick
-      const at = this.blockAt(slot)
+      const at = words[slot]
       if (at === 0 || len - depth <= STRIDE || ((words[at] >>> pick) & 1) === 0) break
       slot = at + BLOCK_HEAD + popcount(words[at] & ((1 << pick) - 1))
       depth += STRIDE
@@ -185,12 +181,9 @@ export class LpmWriter {
     this.left = len - depth
   }
 
-  /** Five bits of the key; behind its end there are zeros. */
+  /** Five bits of the key. */
   private bitsAt(depth: number): number {
-    const word = depth >> 5
-    const shift = depth & 31
-    const high = this.key[word] << shift
-    return (shift > 27 && word < 3 ? high | (this.key[word + 1] >>> (32 - shift)) : high) >>> 27
+    return (this.key[0] << depth) >>> 27
   }
 
   /** The bit in a block's [1] of a prefix that takes all five bits, or 0. */
@@ -224,7 +217,7 @@ export class LpmWriter {
       if (above === 0) this.drop(top)
       top = above
     }
-    if (top === 0) throw this.full('bytes')
+    if (top === 0) throw tableFull(this.words)
     return top
   }
 
@@ -233,27 +226,20 @@ export class LpmWriter {
     const words = this.words
     while (at !== 0) {
       const next = words[at] !== 0 ? words[at + BLOCK_HEAD] : 0
-      free(words, at)
+      freeBlock(words, at)
       at = next
     }
   }
 
   /** Shows a new block in place of the old (0 = there was none). */
   private publish(slot: number, block: number, old: number): void {
-    if (block === 0) throw this.full('bytes')
+    if (block === 0) throw tableFull(this.words)
     this.show(slot, block, old)
   }
 
   private show(slot: number, block: number, old: number): void {
-    if (old === 0 && isRoot(slot)) this.words[groupOf(slot)]++
-    Atomics.store(this.words, slot, isRoot(slot) ? -block : block)
-    if (old !== 0) free(this.words, old)
-  }
-
-  /** The block a word refers to, or 0. */
-  private blockAt(slot: number): number {
-    const word = this.words[slot]
-    return isRoot(slot) ? Math.max(0, -word) : word
+    Atomics.store(this.words, slot, block)
+    if (old !== 0) freeBlock(this.words, old)
   }
 
   /** The root's word for the longest prefix of at most `max` bits that covers the address. */
@@ -277,23 +263,14 @@ export class LpmWriter {
 
   /** Gives `word` to the root's words under a prefix, but for those of longer prefixes. */
   private paint(len: number, addr0: number, word: number): void {
-    if (len > ROOT_BITS) return
     const words = this.words
     const first = ROOT + ((addr0 >>> (32 - len)) << (ROOT_BITS - len))
     const end = first + (1 << (ROOT_BITS - len))
     for (let i = first; i < end; i++) {
       const old = words[i]
-      if (old >= 0 && old >>> LENGTH_SHIFT <= len) words[i] = word
+      if (old >= 0) {
+        if (old >>> LENGTH_SHIFT < len) words[i] = word
+      } else if (words[INHERITED - old] >>> LENGTH_SHIFT < len) this.long.inherit(-old, word)
     }
-  }
-
-  private needCount(): void {
-    if (this.words[LpmState.Count] >= this.words[LpmState.Limit]) throw this.full('prefixes')
-  }
-
-  private full(what: string): RangeError {
-    const count = this.words[LpmState.Count]
-    if (what === 'prefixes') return new RangeError(`the table is full: it has its limit of ${count} prefixes`)
-    return new RangeError(`the table is full: no memory for another prefix beside its ${count}`)
   }
 }

@@ -1,48 +1,46 @@
 // HOT
 /**
  * Longest-prefix match (RFC 1812 5.2.4.3): address -> value of the longest prefix that covers it, for
- * IPv4 and IPv6. A trie that takes five bits a step, its nodes compressed by bitmaps (Eatherton, Varghese,
- * Dittia: "Tree Bitmap", 2004), behind a table of 2^24 words that takes the first 24 bits in one step and
- * mostly knows the answer already (Gupta, Lin, McKeown: DIR-24-8, 1998):
+ * IPv4 and IPv6. The first 24 bits are one step into a table of 2^24 words, which mostly knows the answer
+ * already (Gupta, Lin, McKeown: DIR-24-8, 1998). What is longer lies behind it in lists, as long as it is
+ * little, and in nodes that take eight bits a step:
  *
- *     address   |---------------- 24 ----------------|--5--|--5--|-- ...
- *     root[ ]    0: nothing up to /24, ask /0          25-29 30-34 35-39 ...   prefixes that end here
- *                > 0: length << 26 | value + 1, of the longest prefix up to /24
- *                < 0: minus the first block of those that are longer
- *     short      the prefixes up to /24 in a trie of their own, from which root[ ] is filled
+ *     address   |---------------- 24 ----------------|---- 8 ----|---- 8 ----|-- ...
+ *     root[ ]   a word                                 a word of a node, ...
  *
- * A block is everything about one node, in one piece:
+ *     a word     0: nothing but /0
+ *                > 0: an answer, (length - 1) << 24 | value + 1
+ *                < 0: minus the place of a block:
  *
- *     [0] bit i: there is a block below for the five bits i        [3 ..] one word per bit of [0]
- *     [1] bit i: a prefix ends behind the five bits i              then one value per bit of [2],
- *     [2] bit 2^n - 2 + p: a prefix ends behind n bits p, n < 5    then one value per bit of [1]
+ *     list   [0] entries | words of a key << 10 | half its size << 16   [1] the answer when none matches
+ *            [2 ..] key, answer; the longer prefix before the shorter: the first that matches is it.
+ *            A key is the prefix from the list's depth on
+ *     node   [0] -1   [1] the answer of what it inherits   [2] blocks below   [3] the prefixes that end in
+ *            it, in a list that only the writer reads, or 0   [4 ..] 256 words like this one
  *
- * The place of a word is the number of bits before its own. A look-up goes down as far as there are blocks
- * and remembers the last that had a match: which one is decided by the highest bit in [2], a longer prefix
- * having the higher bit. Only where longer prefixes exist and none matches, the short trie is asked.
+ * Every word and every [1] holds the answer of all prefixes that are shorter, so a look-up never goes back:
+ * it reads one word of the root, one of each node, and at most one list. A list becomes a node when it
+ * is longer than LIST_WORDS; in the global tables that is one node, seldom two.
  *
- * One thread writes (lpm-writer.ts), others read at any time. The writer never changes a block that a
- * reader may see, but for one word: it makes a new block and stores its place in the one word that
+ * One thread writes (lpm-writer.ts, lpm-long.ts), others read at any time. The writer never changes a block
+ * that a reader may see, but for one word: it makes a new block and stores its place in the one word that
  * referred to the old. Old blocks are kept for QUARANTINE frees before they are used again, and a reader
  * that was interrupted for longer than that looks once more. So an answer is always one that was right at
  * some time during the call.
  *
- * Notes on performance (node 20, a virtual EPYC shared with other work, lengths mixed as in the global
- * tables, addresses inside random routes, ns of CPU a look-up, best to median of 25 runs):
+ * Notes on performance (node 20, a virtual EPYC shared with other work; routes mixed and placed as in the global
+ * tables; ns a look-up of 8,192 destinations in turn, and of so many that none is in a cache any more; best to
+ * median; the trie of five bits a step that was here before measured in turn with this):
  *
- *     routes     IPv4     IPv6       load IPv4, IPv6     memory IPv4, IPv6
- *     1 000      5-6      72-92      40, 10 ms           4, 1 MiB
- *     100 000    57-84    243-364    270, 80 ms          59, 4 MiB
- *     1 000 000  50-94    700-770    1.7, 1.3 s          56 of root + 16 of blocks, 36 MiB
+ *     routes              trie        this        trie, cold    this, cold    load     memory beside the root
+ *     100 000    IPv4     49-53       36-43       68-87         73-91         0.4 s
+ *     1 000 000  IPv4     27-40       21-33       67-121        58-84         1.1 s    17 MiB
+ *     100 000    IPv6     160-375     97-197      315-370       184-217       0.3 s
+ *     1 000 000  IPv6     532-1034    95-357      759-813       287-374       1.3 s    21 MiB
  *
- * One read of a random place in 64 MiB takes 38 to 50 ns there, however much overlaps: that is what IPv4
- * pays, and what the first 24 bits in one step are for (behind 2^20 words the same trie took 230 to 300).
- * IPv6 pays it once for each of the last three or four blocks; addresses that no long route covers take
- * 20 ns. Going down with 64 addresses in step gained a quarter at most. What would help: all routes of one
- * /32 in one piece, as long as they are few.
- *
- * What it does not like: random /128, of which each has up to 21 blocks to itself, some 350 bytes; give
- * `heapBytes` for a table full of them.
+ * A read of a random place costs 120 to 160 ns there, page walk included, and few of them overlap: what counts is how
+ * many places a look-up touches. IPv4 mostly has the root's; IPv6 three: root, node, list. Huge pages help by a
+ * fifth (RouteWriter asks for them).
  */
 
 /** Words at the start of the memory. */
@@ -50,7 +48,7 @@ export const enum LpmState {
   Count = 0,
   /** Value of /0, or -1. */
   Default = 1,
-  /** First block of the short trie, or 0. */
+  /** First block of the trie of prefixes up to /24 (the writer's), or 0. */
   Short = 2,
   /** Blocks freed so far, modulo 2^32. */
   Freed = 3,
@@ -68,53 +66,35 @@ export const enum LpmState {
 
 /** Frees a block waits before it is used again. A power of two. */
 export const QUARANTINE = 4096
-export const RING = 128
+/** Place and half the size of each block that waits. */
+export const RING = 1024
 export const ROOT_BITS = 24
 /** Words of the root that refer to blocks, counted by GROUP, so that listing need not read them all. */
-export const GROUPS = RING + QUARANTINE
+export const GROUPS = RING + 2 * QUARANTINE
 export const GROUP_SHIFT = 12
 export const ROOT = GROUPS + (1 << (ROOT_BITS - GROUP_SHIFT))
 export const HEAP = ROOT + (1 << ROOT_BITS)
-/** A word of the root that is an answer: the prefix's length above, its value + 1 below. */
-export const LENGTH_SHIFT = 26
+/** An answer: the prefix's length - 1 above, its value + 1 below. */
+export const LENGTH_SHIFT = 24
 export const VALUE_MASK = (1 << LENGTH_SHIFT) - 1
 export const MAX_VALUE = VALUE_MASK - 1
-/** Words of a block in front of its children. */
-export const BLOCK_HEAD = 3
 
-/** The bits of a block's [2] that can match, by the first four bits: those of lengths 1, 2, 3, 4. */
-const SHORTER = new Int32Array(16)
-for (let p = 0; p < 16; p++) SHORTER[p] = (1 << (p >> 3)) | (4 << (p >> 2)) | (64 << (p >> 1)) | (0x4000 << p)
-
-/** Bits set. */
-export function popcount(x: number): number {
-  x -= (x >>> 1) & 0x55555555
-  x = (x & 0x33333333) + ((x >>> 2) & 0x33333333)
-  x = (x + (x >>> 4)) & 0x0f0f0f0f
-  return Math.imul(x, 0x01010101) >>> 24
-}
-
-/** Not 0 when a prefix of this block covers the five bits `i`. */
-function matches(words: Int32Array, at: number, i: number): number {
-  return ((words[at + 1] >>> i) & 1) | (words[at + 2] & SHORTER[i >> 1])
-}
-
-/** The block below for the five bits `i`, or 0. */
-function below(words: Int32Array, at: number, i: number): number {
-  const children = words[at]
-  if (((children >>> i) & 1) === 0) return 0
-  return words[at + BLOCK_HEAD + popcount(children & ((1 << i) - 1))]
-}
-
-/** Value of the longest prefix of this block that covers the five bits `i`; needs `matches`. */
-function valueIn(words: Int32Array, at: number, i: number): number {
-  const full = words[at + 1]
-  const part = words[at + 2]
-  const values = at + BLOCK_HEAD + popcount(words[at])
-  if (((full >>> i) & 1) !== 0) return words[values + popcount(part) + popcount(full & ((1 << i) - 1))]
-  const longest = 31 - Math.clz32(part & SHORTER[i >> 1])
-  return words[values + popcount(part & ((1 << longest) - 1))]
-}
+export const INHERITED = 1
+/** Bits of a list's [0]. */
+export const LIST_COUNT = 0x1ff
+export const LIST_KEYS_SHIFT = 10
+export const LIST_SIZE_SHIFT = 16
+export const LIST_HEAD = 2
+/** Longer lists become nodes: three cache lines. */
+export const LIST_WORDS = 48
+export const NODE = -1
+export const NODE_HELD = 2
+export const NODE_OWN = 3
+export const NODE_HEAD = 4
+export const NODE_BITS = 8
+export const NODE_SIZE = NODE_HEAD + (1 << NODE_BITS)
+/** Words of the largest block: a list of all 510 prefixes that can end in a node, and the room that lists get. */
+export const MAX_BLOCK = 1024
 
 export class Lpm {
   readonly words: Int32Array
@@ -129,13 +109,13 @@ export class Lpm {
    * prefix up to /24 paints its part of the root (4 bytes for each /24), /0 none.
    * @param width bits of an address: 32 or 128
    * @param limit most prefixes
-   * @param heapBytes room for blocks, by default 64 bytes a prefix for IPv4 and 128 for IPv6, which is
-   *   some four times what the global tables need
+   * @param heapBytes room for blocks, by default 96 bytes a prefix for IPv4 and 192 for IPv6, several
+   *   times what the global tables need
    */
   static memory(
     width: 32 | 128,
     limit: number,
-    heapBytes = (width === 32 ? 64 : 128) * limit + 65536,
+    heapBytes = (width === 32 ? 96 : 192) * limit + 65536,
   ): SharedArrayBuffer {
     const memory = new SharedArrayBuffer(4 * (HEAP + Math.ceil(heapBytes / 4)))
     const words = new Int32Array(memory)
@@ -186,55 +166,60 @@ export class Lpm {
 
   private search4(root: number, addr: number): number {
     const words = this.words
-    if (root >= 0) return root === 0 ? words[LpmState.Default] : (root & VALUE_MASK) - 1
-    const block = -root
-    const first = (addr >>> 3) & 31
-    const last = (addr << 2) & 31
-    const second = below(words, block, first)
-    if (second !== 0 && matches(words, second, last) !== 0) return valueIn(words, second, last)
-    if (matches(words, block, first) !== 0) return valueIn(words, block, first)
-    return this.searchShort(addr)
+    if (root >= 0) return this.value(root)
+    const at = -root
+    const head = words[at]
+    if (head === NODE) return this.value(words[at + NODE_HEAD + (addr & 255)])
+    return this.listed(at, head & LIST_COUNT, addr << ROOT_BITS, ROOT_BITS)
   }
 
   private search6(root: number, addr0: number, addr1: number, addr2: number, addr3: number): number {
     const words = this.words
-    if (root >= 0) return root === 0 ? words[LpmState.Default] : (root & VALUE_MASK) - 1
+    if (root >= 0) return this.value(root)
     let at = -root
-    let rest = (addr0 << 24) | (addr1 >>> 8)
-    let hit = 0
-    let hitBits = 0
-    for (let step = 1; at !== 0; step++) {
-      const i = rest >>> 27
-      if (matches(words, at, i) !== 0) {
-        hit = at
-        hitBits = i
-      }
-      at = below(words, at, i)
-      rest <<= 5
-      // Six steps use up thirty bits; then the next are fetched. The last block is at depth 124.
-      if (step === 6) rest = (addr1 << 22) | (addr2 >>> 10)
-      else if (step === 12) rest = (addr2 << 20) | (addr3 >>> 12)
-      else if (step === 18) rest = addr3 << 18
-      else if (step === 21) break
+    let depth = ROOT_BITS
+    // The address from `depth` on.
+    let rest0 = (addr0 << ROOT_BITS) | (addr1 >>> 8)
+    let rest1 = (addr1 << ROOT_BITS) | (addr2 >>> 8)
+    let rest2 = (addr2 << ROOT_BITS) | (addr3 >>> 8)
+    let rest3 = addr3 << ROOT_BITS
+    for (; depth < 128 && words[at] === NODE; depth += NODE_BITS) {
+      const next = words[at + NODE_HEAD + (rest0 >>> 24)]
+      if (next >= 0) return this.value(next)
+      at = -next
+      rest0 = (rest0 << NODE_BITS) | (rest1 >>> 24)
+      rest1 = (rest1 << NODE_BITS) | (rest2 >>> 24)
+      rest2 = (rest2 << NODE_BITS) | (rest3 >>> 24)
+      rest3 <<= NODE_BITS
     }
-    return hit !== 0 ? valueIn(words, hit, hitBits) : this.searchShort(addr0)
+    const head = words[at]
+    const keys = (head >>> LIST_KEYS_SHIFT) & 7
+    if (keys === 1) return this.listed(at, head & LIST_COUNT, rest0, depth)
+    const step = keys + 1
+    const end = at + LIST_HEAD + step * (head & LIST_COUNT)
+    for (let p = at + LIST_HEAD; p < end; p += step) {
+      let same = Math.clz32(words[p] ^ rest0)
+      if (same === 32) same += Math.clz32(words[p + 1] ^ rest1)
+      if (same === 64 && keys === 4) same += Math.clz32(words[p + 2] ^ rest2)
+      if (same === 96) same += Math.clz32(words[p + 3] ^ rest3)
+      const answer = words[p + keys]
+      if (same + depth > answer >>> LENGTH_SHIFT) return (answer & VALUE_MASK) - 1
+    }
+    return this.value(words[at + INHERITED])
   }
 
-  private searchShort(addr0: number): number {
+  /** The answer of a list whose keys are one word. */
+  private listed(at: number, count: number, rest: number, depth: number): number {
     const words = this.words
-    let at = words[LpmState.Short]
-    let rest = addr0
-    let hit = 0
-    let hitBits = 0
-    for (let step = 0; step < 5 && at !== 0; step++) {
-      const i = rest >>> 27
-      if (matches(words, at, i) !== 0) {
-        hit = at
-        hitBits = i
-      }
-      at = below(words, at, i)
-      rest <<= 5
+    const end = at + LIST_HEAD + 2 * count
+    for (let p = at + LIST_HEAD; p < end; p += 2) {
+      const answer = words[p + 1]
+      if (Math.clz32(words[p] ^ rest) + depth > answer >>> LENGTH_SHIFT) return (answer & VALUE_MASK) - 1
     }
-    return hit !== 0 ? valueIn(words, hit, hitBits) : words[LpmState.Default]
+    return this.value(words[at + INHERITED])
+  }
+
+  private value(answer: number): number {
+    return answer === 0 ? this.words[LpmState.Default] : (answer & VALUE_MASK) - 1
   }
 }

@@ -75,6 +75,7 @@ export const enum DhcpOption {
   HostName = 12,
   DomainName = 15,
   Mtu = 26,
+  BroadcastAddress = 28,
   RequestedAddress = 50,
   LeaseTime = 51,
   Overload = 52,

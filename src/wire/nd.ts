@@ -59,6 +59,8 @@ export const enum NdOption {
   Mtu = 5,
   /** Recursive DNS servers (RFC 8106). */
   Dns = 25,
+  /** Names to search in (RFC 8106). */
+  Search = 31,
 }
 
 /** Where the options of a message start, from its first byte: its least length. -1 = not one of these. */
@@ -251,6 +253,15 @@ export function writePrefix(
 export function writeDns(view: DataView, place: number, servers: number, lifetimeS: number): number {
   view.setUint8(place, NdOption.Dns)
   view.setUint8(place + 1, 1 + 2 * servers)
+  view.setUint16(place + 2, 0)
+  view.setUint32(place + 4, lifetimeS)
+  return place + 8
+}
+
+/** Head of an option for `bytes` of domain names, a multiple of 8; they follow at the place returned. */
+export function writeSearch(view: DataView, place: number, bytes: number, lifetimeS: number): number {
+  view.setUint8(place, NdOption.Search)
+  view.setUint8(place + 1, 1 + (bytes >> 3))
   view.setUint16(place + 2, 0)
   view.setUint32(place + 4, lifetimeS)
   return place + 8

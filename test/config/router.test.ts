@@ -113,7 +113,7 @@ describe('interfaces that cannot be', () => {
     ],
     [
       a('pcap: { file: x }'),
-      '4:24  ~interfaces.a.pcap: found an unknown key, expected switch, vlan, tap, tun, packet, memory, addresses, mac, mtu, rpFilter, clampMss, dad or fault (did you mean tap?)',
+      '4:24  ~interfaces.a.pcap: found an unknown key, expected switch, vlan, tap, tun, packet, memory, addresses, mac, mtu, rpFilter, clampMss, dad, dhcp, advertise or fault (did you mean tap?)',
     ],
     [
       a(
@@ -556,7 +556,7 @@ describe('a good router', () => {
       sets: [],
       nflog: [],
       conntrack: {
-        max: 262144,
+        max: 1048576,
         perSource: 0,
         timeouts: {},
         loose: true,

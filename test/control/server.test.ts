@@ -37,6 +37,7 @@ class FakeFabric implements Served {
   vlans = () => [VLAN_ROW]
   routes = () => [ROUTE_ROW]
   neighbors = () => []
+  leases = () => []
   rules = () => ['*filter', 'COMMIT']
   interfaces = () => []
   sets = (): SetRow[] => []

@@ -63,6 +63,7 @@ export class RouterLab {
         report: { log: ringMemory(1 << 16), nflog: ringMemory(1 << 16) },
       },
       neighbours: NeighbourTable.memory(64, 7),
+      punt: { ring: ringMemory(1 << 16), signal: new SharedArrayBuffer(4) },
       seed: 7,
     })
     for (let i = 0; i < count; i++) this.addInterface(i)

@@ -47,6 +47,46 @@ const tools = has('tshark')
 
 describe.skipIf(lacking)(`the daemon${lacking ? ` (skipped: ${lacking})` : ''}`, { timeout: 60_000 }, () => {
   describe('ends', () => {
+    describe('with a hundred namespaces to make and remove', () => {
+      const names = Array.from({ length: 100 }, (_, i) => `tl-end-${process.pid}-${i}`)
+      const left = (): string[] => names.filter(there)
+      const file = (): string =>
+        place.write(
+          lan(
+            Object.fromEntries(names.map((n, i) => [`p${i}`, `{ tap: { name: e0, netns: ${n} } }`])),
+            names,
+          ),
+        )
+      const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+      afterEach(() => {
+        for (const name of left()) execFileSync('ip', ['netns', 'del', name])
+      })
+
+      it('a second signal while it cleans up does not keep it from that', async () => {
+        const daemon = place.start('up', file(), '--log-format', 'json')
+        while (left().length === 0) await pause(1)
+        daemon.child.kill('SIGINT')
+        await pause(50)
+        expect(await daemon.end('SIGTERM')).toBe(0)
+        expect(left()).toEqual([])
+        expect(existsSync(place.socket)).toBe(false)
+        expect(lines(daemon, 'please wait').length).toBeLessThanOrEqual(1)
+      })
+
+      it('a third one ends it at once, and it tells what is left', async () => {
+        const daemon = await place.up(file())
+        for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+          daemon.child.kill(signal)
+          await pause(40)
+        }
+        expect(await daemon.end('SIGINT')).toBe(1)
+        expect(lines(daemon, 'cleaning up, please wait; a third signal ends at once').length).toBe(1)
+        const [told] = lines(daemon, 'ending at once')
+        expect(left().length).toBeGreaterThan(0)
+        for (const name of left()) expect(told).toContain(`namespace ${name}`)
+      })
+    })
+
     it.each(['SIGINT', 'SIGTERM'] as const)('on %s with nothing left of its own', async (signal) => {
       const [c] = lab.spaces(1)
       const daemon = await place.up(

@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { FdbRow } from '../../src/control/model.ts'
+import type { FdbRow, LeaseRow } from '../../src/control/model.ts'
 import type { Running } from '../support/cli.ts'
 import { Place } from '../support/daemon.ts'
 import { BROADCAST, frame, reserved } from '../support/frames.ts'
@@ -168,6 +168,29 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
       expect.stringContaining("unknown state 'OPEN'; supported: NONE,"),
     ])
     expect((await example.ask('conntrack', 'delete')).code).toBe(2)
+  },
+
+  async 'hosts.yaml'(example) {
+    // The machine of a test may have forwarding on, and would then not listen.
+    const [web, far] = [example.space('hs-web'), example.space('hs-far')]
+    const six = (space: string) => example.lab.ip(space, '-6 addr show dev eth0 -tentative')
+    await expect.poll(() => six(web), { timeout: 15_000 }).toContain('inet6 fd00:96:')
+    await expect.poll(() => six(far), { timeout: 15_000 }).toContain('inet6 fd00:96:1:')
+    expect(await example.ping('hs-web', 'fd00:96:1::1')).toBe(2)
+    if (!has('udhcpc')) return
+    const script = example.write(
+      '#!/bin/sh\n[ "$1" != bound ] || ip addr add $ip/$mask dev $interface\n',
+      'udhcpc.sh',
+    )
+    execFileSync('chmod', ['+x', script])
+    for (const space of [web, far])
+      await example.lab.in(space, 'udhcpc', '-i', 'eth0', '-s', script, '-n', '-q', '-f')
+    expect(await example.ping('hs-web', '10.96.0.1')).toBe(2)
+    expect(await example.ping('hs-far', '10.96.1.1')).toBe(2)
+    const rows = await example.json<LeaseRow[]>('show', 'leases')
+    expect(rows.map((r) => r.interface).sort()).toEqual(['lab', 'lan'])
+    expect(rows.find((r) => r.interface === 'lan')).toMatchObject({ address: '10.96.0.10', state: 'bound' })
+    expect((await example.ask('show', 'leases')).stdout).toMatch(/edge +lan +10\.96\.0\.10 /)
   },
 
   async 'storm.yaml'(example) {

@@ -247,8 +247,8 @@ describe.skipIf(lacking)('connections', () => {
     await change({ nat, conntrack: { perSource: 3, timeouts: { nf_conntrack_icmp_timeout: 7 } } })
     expect(await lab.ping(inside, '10.2.0.2', 1)).toBe(1)
     expect(fabric.conntrack().some((c) => c.timeoutS <= 7)).toBe(true)
-    await expect(change({ nat, conntrack: { max: 1_000_000 } })).rejects.toThrow(
-      'conntrack.max 1000000 needs a larger table; it can grow only by a restart',
+    await expect(change({ nat, conntrack: { max: 2_000_000 } })).rejects.toThrow(
+      'conntrack.max 2000000 needs a larger table; it can grow only by a restart',
     )
   })
 

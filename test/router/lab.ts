@@ -55,6 +55,7 @@ export class Lab {
         mappings: Mappings.memory(64, 1, true),
         report: { log: ringMemory(1024), nflog: ringMemory(1024) },
       },
+      punt: { ring: ringMemory(1024), signal: new SharedArrayBuffer(4) },
       neighbours,
       seed: 7,
     })

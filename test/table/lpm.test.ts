@@ -156,6 +156,53 @@ describe.each(['v4', 'v6'] as const)('%s against a list', (family) => {
     }
   })
 
+  test('crowded: lists become nodes, and nodes go when their last prefix does', () => {
+    for (const [seed, first] of [
+      [11, 25],
+      [12, bits === 32 ? 27 : 60],
+      [13, bits === 32 ? 30 : 100],
+    ]) {
+      const r = random(seed)
+      const pair = new Pair(bits, 8192)
+      const routes: { addr: Words; len: number }[] = []
+      const look = (n: number): void => {
+        for (let i = 0; i < n; i++) for (const a of near(routes[r() % routes.length], r)) pair.look(a)
+      }
+      for (let i = 0; i < 1500; i++) {
+        // Below one /22, and mostly the same way on: few bits differ in each word, anywhere.
+        const addr: Words = [0x20010c00 | (r() & 0x3ff), 1 << (r() & 31), (r() & 3) << (r() & 31), r() & 255]
+        const route = { addr, len: first + (r() % (bits + 1 - first)) }
+        routes.push(route)
+        pair.add(route.addr, route.len, i)
+        // Shorter ones, which nodes and lists inherit, come and go meanwhile.
+        if (i % 50 === 0) pair.add(addr, 17 + (r() % 10), i)
+        if (i % 70 === 0) pair.remove(addr, 17 + (r() % 10))
+        if (i % 25 === 0) look(10)
+      }
+      look(800)
+      pair.compareListing()
+      for (const route of routes.slice(0, 1400)) pair.remove(route.addr, route.len)
+      look(300)
+      pair.compareListing()
+      for (const route of [...pair.list.routes.values()]) pair.remove(route.addr, route.len)
+      expect(heapUse(pair.writer.table.words).liveBytes).toBe(0)
+    }
+  })
+
+  test('a full /24 and every one of its hosts', () => {
+    const pair = new Pair(bits)
+    const at = (i: number): Words => (bits === 32 ? [0x0a000000 | i, 0, 0, 0] : [0x0a000000, 7, 7, i])
+    for (let i = 0; i < 256; i++) pair.add(at(i), bits, i)
+    pair.add(at(0), bits - 8, 1000)
+    pair.add(at(0), bits - 1, 1001)
+    for (let i = 0; i < 256; i++) pair.look(at(i))
+    for (let i = 0; i < 256; i += 3) pair.remove(at(i), bits)
+    for (let i = 0; i < 256; i++) pair.look(at(i))
+    pair.remove(at(0), bits - 8)
+    for (let i = 0; i < 256; i++) pair.look(at(i))
+    pair.compareListing()
+  })
+
   test('every length alone, and all on top of each other', () => {
     const r = random(7)
     const pair = new Pair(bits)

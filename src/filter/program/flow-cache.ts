@@ -15,7 +15,7 @@
  * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else.
  */
 import { CtState, Ip } from '../../packet/ip.ts'
-import { Scan } from './layout.ts'
+import { HOOKS, Scan } from './layout.ts'
 import { flagsOf, type Plane } from './plane.ts'
 import type { Program } from './program.ts'
 import { MAX_PATH, type Walk } from './walk.ts'
@@ -41,7 +41,7 @@ export class FlowCache {
   enabled = true
   hits = 0
   misses = 0
-  private readonly lines: Int32Array
+  readonly lines: Int32Array
   private readonly mask: number
   private readonly serials: Int32Array
   private generation = 1
@@ -58,9 +58,9 @@ export class FlowCache {
     this.generation = (this.generation + 1) | 0 || 1
   }
 
+  /** Entries are numbered in a row: so are their lines, which is kinder to caches than a hash would be. */
   private place(plane: Plane, node: number): number {
-    const h = Math.imul((node << 3) | plane.hook, 0x9e3779b1)
-    return ((h ^ (h >>> 17)) & this.mask) << LINE_SHIFT
+    return ((node * HOOKS + plane.hook) & this.mask) << LINE_SHIFT
   }
 
   private kind(plane: Plane, program: Program, slot: number, row: number): number {

@@ -15,6 +15,8 @@ export interface ConntrackLike {
   readonly capacity: number
   /** Finds or begins the connection of a packet: sets Ip.Ct and Ip.CtState. */
   in(slot: number, nowMs: number): number
+  /** Reads, all at once, what `in` will look up for these packets. */
+  prefetch(slots: Int32Array, n: number): void
   /** Before `in`: the packet is not tracked. */
   untrack(slot: number): void
   /** Before `in`. @param dirs 1 original, 2 reply */

@@ -33,6 +33,10 @@ export class Tracker implements ConntrackLike {
     return this.conntrack.in(slot, nowMs)
   }
 
+  prefetch(slots: Int32Array, n: number): void {
+    this.conntrack.prefetch(slots, n)
+  }
+
   untrack(slot: number): void {
     this.conntrack.untrack(slot)
   }
