@@ -20,6 +20,7 @@ export type { Exchange } from './control/exchange.ts'
 export { Fabric } from './control/fabric.ts'
 export type { AddressEvent, FabricEvents, FabricOptions, Log } from './control/fabric-options.ts'
 export type * from './control/model.ts'
+export type * from './control/packet-queue.ts'
 export { Tap, Tun, type TuntapOptions } from './control/tuntap.ts'
 export { version } from './root.ts'
 

@@ -1,4 +1,4 @@
-/** `taploom flush fdb`: forgets learned addresses; static ones stay. */
+/** `taploom flush WHAT`: forgets learned addresses (fdb; static ones stay), or tracked connections. */
 import type { Command } from 'commander'
 import { clientOf, plural } from './options.ts'
 import { filterOptions } from './show.ts'
@@ -10,5 +10,15 @@ export function flush(program: Command): void {
   command.action(async (options: { switch?: string; port?: string; vlan?: number }) => {
     const { flushed } = await clientOf(command).post<{ flushed: number }>('/v1/flush', options)
     process.stdout.write(`${plural(flushed, 'address', 'addresses')} forgotten\n`)
+  })
+
+  const connections = parent.command('conntrack').description('forget all tracked connections')
+  connections
+    .option('--router <name>', 'only of this router')
+    .option('--json', 'a stable JSON document instead of a sentence')
+  connections.action(async ({ router, json }: { router?: string; json?: boolean }) => {
+    const document = await clientOf(connections).post<{ deleted: number }>('/v1/conntrack/flush', { router })
+    if (json) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
+    else process.stdout.write(`${plural(document.deleted, 'connection')} deleted\n`)
   })
 }

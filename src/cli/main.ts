@@ -7,6 +7,7 @@ import { version } from '../root.ts'
 import { bench } from './bench.ts'
 import { capture } from './capture.ts'
 import { check } from './check.ts'
+import { conntrack } from './conntrack.ts'
 import { demo } from './demo-command.ts'
 import { report } from './exit.ts'
 import { flush } from './flush.ts'
@@ -39,7 +40,7 @@ const program = new Command('taploom')
   // Before the commands: they inherit it.
   .exitOverride()
 addGlobals(program)
-for (const add of [up, check, reload, show, capture, flush, demo, bench]) add(program)
+for (const add of [up, check, reload, show, capture, conntrack, flush, demo, bench]) add(program)
 
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

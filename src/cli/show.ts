@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { Query } from '../control/client.ts'
 import type { Palette } from '../control/render.ts'
+import { conntrackOptions, conntrackQuery } from './conntrack-options.ts'
 import { clientOf, whole } from './options.ts'
 
 type Render = typeof import('../control/render.ts') & typeof import('../control/render-router.ts')
@@ -78,9 +79,16 @@ const SUBJECTS: Subject[] = [
   {
     name: 'conntrack',
     description: 'tracked connections, as conntrack -L prints them',
+    options: conntrackOptions,
+    query: conntrackQuery,
+    render: (rows, _p, r) => r.conntrackText(rows),
+  },
+  {
+    name: 'sets',
+    description: 'sets of addresses that rules look into, as ipset save prints them',
     options: routerOption,
     query: ({ router }) => ({ router }) as Query,
-    render: (rows, _p, r) => r.conntrackText(rows),
+    render: (rows, _p, r) => r.setsText(rows),
   },
   {
     name: 'leases',

@@ -5,7 +5,8 @@
  *     changed in a router                       step
  *     interface: device or switch, mac, fault   remove-interface, add-interface
  *     interface: anything else                  set-interface
- *     nat, rules, profile                       set-rules, with all of them
+ *     nat, rules, profile, sets, nflog,         set-rules, with all of them
+ *       conntrack
  *     routes, policies                          set-routes, with all of them
  *
  * Nothing ever refers to an interface that is not there: the routes through one that goes are taken away
@@ -28,8 +29,15 @@ export type RouterChange =
   | { op: 'remove-interface'; router: string; name: string }
   /** Addresses, mtu, rpFilter, clampMss, dhcp, advertise: nothing that needs opening again. */
   | { op: 'set-interface'; router: string; name: string; config: InterfaceConfig }
-  | ({ op: 'set-rules'; router: string } & Pick<RouterConfig, 'nat' | 'rules' | 'profile'>)
+  | ({ op: 'set-rules'; router: string } & FilterConfig)
   | ({ op: 'set-routes'; router: string } & RouteSet)
+
+/** What a router's filter is made of. */
+export type FilterConfig = Pick<RouterConfig, 'nat' | 'rules' | 'profile' | 'sets' | 'nflog' | 'conntrack'>
+
+export function filterOf({ nat, rules, profile, sets, nflog, conntrack }: FilterConfig): FilterConfig {
+  return { nat, rules, profile, sets, nflog, conntrack }
+}
 
 interface RouteSet {
   routes: RouteConfig[]
@@ -67,11 +75,10 @@ export function routersComing(old: Routers, next: Routers): RouterChange[] {
       if (!isDeepStrictEqual(was, config)) changes.push({ op: 'set-interface', router, name, config })
     }
   }
-  for (const [router, { nat, rules, profile }] of Object.entries(next)) {
+  for (const [router, config] of Object.entries(next)) {
     const was = routerOf(old, router)
-    const before = was && { nat: was.nat, rules: was.rules, profile: was.profile }
-    if (!isDeepStrictEqual(before, { nat, rules, profile }))
-      changes.push({ op: 'set-rules', router, nat, rules, profile })
+    if (!isDeepStrictEqual(was && filterOf(was), filterOf(config)))
+      changes.push({ op: 'set-rules', router, ...filterOf(config) })
   }
   for (const [router, config] of Object.entries(next)) {
     const was = routerOf(old, router)

@@ -10,10 +10,12 @@ import { dirname } from 'node:path'
 import { z } from 'zod'
 import { crossCheck } from './cross.ts'
 import { ConfigError, type Path } from './error.ts'
+import { checkNflog } from './nflog.ts'
 import { Problems } from './problems.ts'
 import { resolveFile } from './resolve.ts'
 import { readRules } from './rules.ts'
 import { fileSchema } from './schema.ts'
+import { readSets } from './sets.ts'
 import { Source } from './source.ts'
 import type { FabricConfig } from './types.ts'
 
@@ -75,10 +77,12 @@ function check(problems: Problems, directory: string): FabricConfig {
   const result = fileSchema.safeParse(problems.raw)
   if (!result.success) problems.addIssues(result.error.issues, keysAt)
   crossCheck(problems)
-  const rules = readRules(problems, directory)
+  const sets = readSets(problems, directory)
+  const rules = readRules(problems, directory, sets)
+  checkNflog(problems, directory)
   const found = problems.sorted
   if (!result.success || found.length > 0) throw new ConfigError(found)
-  const config = resolveFile(result.data, directory, rules)
+  const config = resolveFile(result.data, directory, rules, sets)
   problems.remember(config)
   return config
 }

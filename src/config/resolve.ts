@@ -7,6 +7,7 @@ import type { PortVlan } from '../switch/vlan.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { resolveRouter } from './router-resolve.ts'
 import type { FileKeys, PortKeys, SwitchKeys } from './schema.ts'
+import type { SetsFound } from './sets.ts'
 import type {
   DeviceConfig,
   FabricConfig,
@@ -25,12 +26,13 @@ const MTU_MAX = 65535
 
 /**
  * @param directory that relative paths start from
- * @param rules what the rules files of each router say, by its name
+ * @param rules and sets: what the files of each router say, by its name
  */
 export function resolveFile(
   keys: FileKeys,
   directory: string,
   rules: ReadonlyMap<string, RulesConfig[]>,
+  sets: ReadonlyMap<string, SetsFound>,
 ): FabricConfig {
   const routerKeys = keys.routers ?? {}
   const tagged = new Set(
@@ -45,7 +47,7 @@ export function resolveFile(
   for (const [name, router] of Object.entries(routerKeys))
     routers[name] = resolveRouter(
       router,
-      rules.get(name) ?? [],
+      { directory, rules: rules.get(name) ?? [], sets: sets.get(name)?.config ?? [] },
       (sw) => switches[sw].vlanAware,
       (one, file) => resolve(directory, file ?? `${STATE}/leases/${name}.${one}.jsonl`),
     )

@@ -1,4 +1,6 @@
 /** From the keys of a router, checked, to its RouterConfig. */
+import { SYSCTL_TIMEOUTS } from './filter-schema.ts'
+import { resolveNflog } from './nflog.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { familyOfRoute, Reach } from './router-reach.ts'
 import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
@@ -10,6 +12,8 @@ import type {
   RouteConfig,
   RouterConfig,
   RulesConfig,
+  SetsConfig,
+  TrackingConfig,
 } from './types.ts'
 
 /** Absolute path of an interface's leases, from the path that the file says, if it does. */
@@ -19,14 +23,21 @@ const MTU = 1500
 /** Of ports without `vlan` on a switch that looks at tags. */
 const DEFAULT_VID = 1
 
+/** What the files of a router say. */
+export interface RouterFiles {
+  /** That names of files start from. */
+  directory: string
+  rules: RulesConfig[]
+  sets: SetsConfig[]
+}
+
 /**
- * @param rules what its files say
  * @param vlanAware of a switch, by name
  * @param leases where the leases of an interface are
  */
 export function resolveRouter(
   keys: RouterKeys,
-  rules: RulesConfig[],
+  { directory, rules, sets }: RouterFiles,
   vlanAware: (name: string) => boolean,
   leases: LeasesPath,
 ): RouterConfig {
@@ -44,6 +55,9 @@ export function resolveRouter(
     nat: keys.nat.map(resolveNat),
     rules,
     profile: keys.profile,
+    sets,
+    nflog: resolveNflog(keys.nflog, directory),
+    conntrack: resolveTracking(keys.conntrack),
   }
 }
 
@@ -116,4 +130,11 @@ function resolveNat({ masquerade, publish }: NatKeys): NatConfig {
     to: to.address,
     toPort: to.ports[0],
   }
+}
+
+function resolveTracking({ timeouts, ...keys }: RouterKeys['conntrack']): TrackingConfig {
+  const named = Object.entries(timeouts as Record<string, number | undefined>).flatMap(([name, seconds]) =>
+    seconds === undefined ? [] : [[SYSCTL_TIMEOUTS[name], seconds]],
+  )
+  return { ...keys, timeouts: Object.fromEntries(named) }
 }

@@ -7,6 +7,7 @@
  *     policies      `ip rule`
  *     nat           masquerade and publish: short for rules
  *     rules         files in iptables-save format; rules6: ip6tables-save
+ *     sets, setFiles, nflog, conntrack   what rules stand on: filter-schema.ts
  *
  * What must fit together is in router-cross.ts (interfaces), router-routes.ts and router-nat.ts.
  */
@@ -16,6 +17,7 @@ import { type Cidr, readNetwork } from './address.ts'
 import { cidr, ip, memory, packet, tap, tun } from './devices.ts'
 import { orList } from './error.ts'
 import { fault } from './fault.ts'
+import * as filter from './filter-schema.ts'
 import * as own from './router-value.ts'
 import { advertiseFits, dhcpFits } from './service-fit.ts'
 import { advertiseSchema, dhcpSchema } from './service-schema.ts'
@@ -187,6 +189,10 @@ export const routerSchema = mapping({
   nat: list(natSchema).default([]).describe('Short for rules, and shown among them'),
   rules: files('iptables-save'),
   rules6: files('ip6tables-save'),
+  sets: filter.sets,
+  setFiles: files('ipset save'),
+  nflog: filter.nflog,
+  conntrack: filter.conntrack,
   profile: oneOf('linux', 'rfc')
     .default('linux')
     .describe('How connections are tracked and translated: as the kernel does, or as BCP 127 asks'),

@@ -6,10 +6,11 @@
 import { readFileSync, statSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { RuleError, type RuleProblem } from '../filter/error.ts'
-import { parseRules } from '../filter/parse.ts'
+import { type ParseOptions, parseRules } from '../filter/parse.ts'
 import { foundText, orList, type Path, pathText } from './error.ts'
 import type { Problems } from './problems.ts'
 import { routerSchema } from './router-schema.ts'
+import type { SetsFound } from './sets.ts'
 import { valueAt } from './source.ts'
 import type { RulesConfig } from './types.ts'
 import { fieldsOf } from './value.ts'
@@ -22,13 +23,18 @@ const KEYS = [
 ] as const
 
 /** What the rules files of each router say, by its name. Files with a mistake are told about and left out. */
-export function readRules(problems: Problems, directory: string): Map<string, RulesConfig[]> {
+export function readRules(
+  problems: Problems,
+  directory: string,
+  sets: ReadonlyMap<string, SetsFound>,
+): Map<string, RulesConfig[]> {
   const found = new Map<string, RulesConfig[]>()
   for (const [router, body] of fieldsOf(valueAt(problems.raw, ['routers']).value)) {
     const all = KEYS.flatMap(([key, family]) => {
       const { data } = routerSchema.shape[key].safeParse(valueAt(body, [key]).value)
       const path = ['routers', router, key]
-      return data ? readFamily(data, family, path, directory, problems) : []
+      const known = sets.get(router)?.byName ?? undefined
+      return data ? readFamily(data, { family, sets: known }, path, directory, problems) : []
     })
     found.set(router, all)
   }
@@ -37,7 +43,7 @@ export function readRules(problems: Problems, directory: string): Map<string, Ru
 
 function readFamily(
   names: readonly string[],
-  family: 4 | 6,
+  options: ParseOptions,
   key: Path,
   directory: string,
   problems: Problems,
@@ -46,10 +52,9 @@ function readFamily(
   const owners = new Map<string, string>()
   return names.flatMap((name, i) => {
     const path = [...key, i]
-    const file = isAbsolute(name) ? name : join(directory, name)
-    const text = readFile(file, path, problems)
+    const { file, text } = readFile(name, directory, path, 'iptables-save', problems)
     if (text === undefined) return []
-    for (const table of tablesOf(text, file, family, path, problems)) {
+    for (const table of tablesOf(text, { ...options, file }, path, problems)) {
       const owner = owners.get(table)
       if (owner === undefined) owners.set(table, file)
       else {
@@ -64,7 +69,7 @@ function readFamily(
         })
       }
     }
-    return [{ file, text, family }]
+    return [{ file, text, family: options.family }]
   })
 }
 
@@ -73,17 +78,25 @@ function written(path: Path, problems: Problems): string {
   return pathText(valueAt(problems.raw, path).path)
 }
 
-function readFile(file: string, path: Path, problems: Problems): string | undefined {
+/** A file that the configuration names; without text when it cannot be read, which is told. */
+export function readFile(
+  name: string,
+  directory: string,
+  path: Path,
+  format: string,
+  problems: Problems,
+): { file: string; text?: string } {
+  const file = isAbsolute(name) ? name : join(directory, name)
   const refuse = (hint: string) => {
-    problems.add(path, { expected: 'a file in iptables-save format', hint })
-    return undefined
+    problems.add(path, { expected: `a file in ${format} format`, hint })
+    return { file }
   }
   try {
     const stat = statSync(file)
     if (stat.isDirectory()) return refuse(`${file} is a directory`)
     if (!stat.isFile()) return refuse(`${file} is no plain file`)
     if (stat.size > MAX_BYTES) return refuse(`${file} has ${stat.size} bytes, ${MAX_BYTES} are read`)
-    return readFileSync(file, 'utf8')
+    return { file, text: readFileSync(file, 'utf8') }
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     if (code === 'ENOENT' || code === 'ENOTDIR') return refuse(`there is no ${file}`)
@@ -92,9 +105,10 @@ function readFile(file: string, path: Path, problems: Problems): string | undefi
 }
 
 /** The tables of a text; none if it cannot be used. */
-function tablesOf(text: string, file: string, family: 4 | 6, path: Path, problems: Problems): string[] {
+function tablesOf(text: string, options: ParseOptions, path: Path, problems: Problems): string[] {
+  const { family, file = '' } = options
   try {
-    return parseRules(text, { family, file }).tables.map((table) => table.name)
+    return parseRules(text, options).tables.map((table) => table.name)
   } catch (error) {
     if (!(error instanceof RuleError)) throw error
     for (const problem of error.problems)

@@ -4,6 +4,8 @@
  * meaning of the keys are documented where they are declared, in schema.ts.
  */
 import type { PollPolicy } from '../engine/command.ts'
+import type { Timeouts } from '../filter/conntrack/timeouts.ts'
+import type { Filtering } from '../filter/nat/nat.ts'
 import type { FaultSpec } from '../port/fault.ts'
 import type { PortVlan } from '../switch/vlan.ts'
 
@@ -88,6 +90,36 @@ export interface RouterConfig {
   rules: RulesConfig[]
   /** How conntrack and NAT behave: as the kernel, or as BCP 127 asks. */
   profile: 'linux' | 'rfc'
+  /** Checked; no name is in two of them. */
+  sets: SetsConfig[]
+  /** Files that packets of NFLOG groups go to. */
+  nflog: NflogConfig[]
+  conntrack: TrackingConfig
+}
+
+/** Sets in the words of `ipset save`: of a file, or written out under `sets`. */
+export interface SetsConfig {
+  /** As RulesConfig's; 'sets' for those of the configuration itself. */
+  file: string
+  text: string
+}
+
+export interface NflogConfig {
+  group: number
+  file: string
+  maxBytes: number
+}
+
+export interface TrackingConfig {
+  max: number
+  /** 0 = no limit. */
+  perSource: number
+  /** Seconds; those that are not the profile's. */
+  timeouts: Partial<Timeouts>
+  loose: boolean
+  liberal: boolean
+  maxRetrans: number
+  filtering: Filtering
 }
 
 /** A file in iptables-save (family 4) or ip6tables-save (6) format, read whole. */

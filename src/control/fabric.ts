@@ -9,7 +9,6 @@
  * Files beside it: inventory.ts (what is there, and single steps), view.ts (the tables as documents),
  * capture.ts, ports.ts and devices.ts.
  */
-import { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { diffConfig } from '../config/diff.ts'
 import type { FabricConfig, PortConfig } from '../config/types.ts'
@@ -18,23 +17,12 @@ import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
 import { Capture } from './capture.ts'
 import { hear, settled } from './detection.ts'
-import { type FabricEvents, type FabricOptions, type Log, silent } from './fabric-options.ts'
+import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
 import { namespaceExists } from './iproute.ts'
-import type {
-  ConnectionRow,
-  CounterRow,
-  DropRow,
-  FdbRow,
-  InterfaceRow,
-  LeaseRow,
-  NeighborRow,
-  PortStatus,
-  RouteRow,
-  StatusReport,
-  VlanRow,
-} from './model.ts'
+import type { CounterRow, DropRow, FdbRow, InterfaceRow, PortStatus, StatusReport, VlanRow } from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { RouterTables } from './router-tables.ts'
 import { takeSteps } from './steps.ts'
 import * as view from './view.ts'
 import * as viewRouter from './view-router.ts'
@@ -47,7 +35,7 @@ const WATCH_MS = 500
 /** Every how many of these looks the devices behind packet sockets are read, which costs a thread each. */
 const DEVICES_EVERY = 4
 
-export class Fabric extends EventEmitter<FabricEvents> {
+export class Fabric extends RouterTables {
   config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
   /** What is there now. */
   readonly inventory: Inventory
@@ -55,7 +43,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   readonly options: FabricOptions
   restarts = 0
   private readonly log: Log
-  private readonly link: WorkerLink
+  protected readonly link: WorkerLink
   private readonly watch: NodeJS.Timeout
   private readonly captures = new Map<number, Capture>()
   /** When the worker died, of late. */
@@ -72,10 +60,12 @@ export class Fabric extends EventEmitter<FabricEvents> {
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
     this.inventory = new Inventory(memory, this.link, this.log, options.created)
+    this.inventory.routing.queueFailed = (router, queue, error) =>
+      this.log.error({ router, queue, reason: error.message }, 'the function of a queue failed')
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))
-    this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
+    this.link.on('frames', (index: number) => this.inventory.frames(index))
     this.link.on('punt', (id: number) => this.inventory.routing.punted(id))
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
@@ -249,12 +239,6 @@ export class Fabric extends EventEmitter<FabricEvents> {
   counters = (): CounterRow[] => view.counters(this)
   drops = (): DropRow[] => view.drops(this)
   interfaces = (router?: string): InterfaceRow[] => viewRouter.interfaces(this, router)
-  routes = (router?: string): RouteRow[] => viewRouter.routes(this, router)
-  neighbors = (router?: string): NeighborRow[] => viewRouter.neighbors(this, router)
-  /** Lines as iptables-save -c prints them, of every router and family. */
-  rules = (router?: string): string[] => viewRouter.rules(this, router)
-  conntrack = (router?: string): ConnectionRow[] => viewRouter.conntrack(this, router)
-  leases = (router?: string): LeaseRow[] => viewRouter.leases(this, router)
   status = (): StatusReport => view.status(this, this.link.running)
 
   /** Forgets learned addresses. Returns how many there were. */
@@ -269,7 +253,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     return before
   }
 
-  private exclusive<T>(work: () => Promise<T>): Promise<T> {
+  protected exclusive<T>(work: () => Promise<T>): Promise<T> {
     const result = this.turn.then(work).finally(() => this.endCaptures())
     this.turn = result.catch(() => {})
     return result

@@ -10,6 +10,7 @@
 import { close } from 'node:fs'
 import { isDeepStrictEqual, promisify } from 'node:util'
 import type { Change } from '../config/diff.ts'
+import { filterOf } from '../config/diff-router.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
@@ -72,6 +73,13 @@ export class Inventory {
     return undefined
   }
 
+  /** The worker has something: for a memory port, or for a router's queues. */
+  frames(index: number): void {
+    const port = this.portAt(index)
+    if (port) port.exchange?.drain()
+    else this.routing.frames(index)
+  }
+
   /** Does one change; returns a line that tells it. */
   async step(change: Change): Promise<string> {
     switch (change.op) {
@@ -95,7 +103,7 @@ export class Inventory {
         return `switch ${change.name}: removed`
       }
       case 'add-router':
-        await this.routing.add(change.name)
+        await this.routing.add(change.name, change.config)
         return `router ${change.name}: added`
       case 'remove-router':
         await this.routing.remove(change.name)
@@ -113,11 +121,7 @@ export class Inventory {
         await this.routing.setRoutes(change.router, change.routes, change.policies)
         return `router ${change.router}: routes changed`
       case 'set-rules':
-        await this.routing.setRules(change.router, {
-          nat: change.nat,
-          rules: change.rules,
-          profile: change.profile,
-        })
+        await this.routing.setRules(change.router, filterOf(change))
         return `router ${change.router}: rules changed`
       case 'add-port':
         await this.addPort(change.switch, change.port, change.config)
@@ -270,6 +274,7 @@ export class Inventory {
     const devices = [...this.ports.values()].flatMap((port) => port.device ?? [])
     for (const port of this.ports.values()) port.device = null
     this.ports.clear()
+    this.routing.close()
     // The kernel takes some 20 ms to let go of a device, and does it for several at once.
     await Promise.all(devices.map(({ fd }) => closeDevice(fd).catch(failed)))
     await this.namespaces.clear().catch(failed)

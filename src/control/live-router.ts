@@ -7,20 +7,23 @@ import type { InterfaceConfig, PolicyConfig, PortConfig, RouteConfig } from '../
 import type { Command, FilterMemory } from '../engine/command.ts'
 import { conntrackMemory } from '../filter/conntrack/layout.ts'
 import { Mappings } from '../filter/nat/mappings.ts'
+import type { ReportMemory } from '../filter/program/report.ts'
 import { native } from '../native.ts'
 import { ringMemory } from '../packet/ring.ts'
 import type { RouteWriter } from '../router/route-writer.ts'
 import type { Policy } from '../router/routes.ts'
 import { policiesOf } from './addressing.ts'
 import type { OwnAddress } from './own-addresses.ts'
+import type { QueueDesk } from './queue-desk.ts'
 import type { RuleLog } from './rule-log.ts'
 import type { LiveRules, Subnet } from './rules.ts'
 import type { RouterServices } from './services.ts'
 
-/** Connections; memory is touched as they come. */
+/** Connections there is room for at least; memory is touched as they come. */
 const CONNECTIONS = 1 << 20
-/** Of LOG and NFLOG records that nobody has read yet, each. */
+/** Of records that nobody has read yet: headers, and whole packets. */
 const LOG_BYTES = 1 << 18
+const NFLOG_BYTES = 1 << 22
 
 export interface LiveInterface {
   index: number
@@ -45,6 +48,7 @@ export interface LiveRouter {
   filter: FilterMemory
   rules: LiveRules
   ruleLog: RuleLog
+  queues: QueueDesk
   services: RouterServices
   seed: number
 }
@@ -66,13 +70,23 @@ export function addCommand(router: LiveRouter): Command {
   }
 }
 
-export function filterMemory(seed: number): FilterMemory {
-  const conntrack = conntrackMemory(CONNECTIONS)
+/** @param most connections that the configuration allows */
+export function filterMemory(seed: number, most: number): FilterMemory {
+  const connections = Math.max(CONNECTIONS, most)
+  const conntrack = conntrackMemory(connections)
   // Read at random places, and big as soon as there are many connections.
   native.hugePages(new Uint8Array(conntrack.entries.buffer))
   native.hugePages(new Uint8Array(conntrack.index.buffer))
-  const mappings = Mappings.memory(CONNECTIONS, seed, true)
-  return { conntrack, mappings, report: { log: ringMemory(LOG_BYTES), nflog: ringMemory(LOG_BYTES) } }
+  const mappings = Mappings.memory(connections, seed, true)
+  return { conntrack, mappings, report: reportMemory() }
+}
+
+function reportMemory(): ReportMemory {
+  return {
+    log: ringMemory(LOG_BYTES),
+    nflog: ringMemory(NFLOG_BYTES),
+    lost: new SharedArrayBuffer(8),
+  }
 }
 
 /** By index; '' where there is none. */
@@ -80,6 +94,23 @@ export function interfaceNames(router: LiveRouter): string[] {
   const names: string[] = []
   for (const { index, name } of router.interfaces.values()) names[index] = name
   return Array.from(names, (name) => name ?? '')
+}
+
+/** Something was named that is not there. */
+export class UnknownName extends Error {
+  override name = 'UnknownName'
+  readonly kind: string
+
+  constructor(kind: string, name: string, known: string[]) {
+    super(`no ${kind} ${name}; there are ${known.join(', ') || 'none'}`)
+    this.kind = kind
+  }
+}
+
+/** '-' when there is none with this index. */
+export function nameOf(router: LiveRouter, index: number): string {
+  for (const live of router.interfaces.values()) if (live.index === index) return live.name
+  return '-'
 }
 
 export function subnetOf(text: string): Subnet {

@@ -165,6 +165,30 @@ export interface NeighborRow {
 /** A tracked connection: filter/conntrack/row.ts says what each field is. */
 export type ConnectionRow = ConntrackRow & { router: string }
 
+/** A set of addresses that rules look into (ipset). */
+export interface SetRow {
+  router: string
+  name: string
+  type: string
+  /** 4, 6, or null where a set has no addresses. */
+  family: 4 | 6 | null
+  /** The words of `ipset save` that create it. */
+  create: string
+  elements: SetElementRow[]
+}
+
+export interface SetElementRow {
+  /** As ipset writes it: 10.0.0.0/8, 10.0.0.1,tcp:80. */
+  element: string
+  /** Whole seconds that are left; 0 = for ever; null = the set has no timeouts. */
+  timeoutS: number | null
+  nomatch: boolean
+  /** Null = the set does not count. */
+  packets: number | null
+  bytes: number | null
+  comment: string
+}
+
 /** An address that a DHCP server has given. */
 export interface LeaseRow {
   router: string

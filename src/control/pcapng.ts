@@ -3,7 +3,7 @@
  *
  *     SHB                        what wrote it
  *     IDB   one per interface    name, link type, snap length, resolution
- *     EPB   one per frame        time, both lengths, bytes; direction and state of the checksum
+ *     EPB   one per frame        time, both lengths, bytes; comment, direction and state of the checksum
  *     ISB   one per interface    at the end: how many frames were seen, how many had no room
  *
  *     block:   | type | total length | body, padded to 4 | total length |
@@ -73,7 +73,8 @@ export class PcapngWriter {
     return this.interfaces++
   }
 
-  packet(id: number, frame: CapturedFrame): void {
+  /** @param comment said of this packet, '' = nothing */
+  packet(id: number, frame: CapturedFrame, comment = ''): void {
     const { bytes, flags } = frame
     const ns = BigInt(frame.seconds) * 1_000_000_000n + BigInt(frame.nanos)
     this.lastNs = ns
@@ -88,7 +89,8 @@ export class PcapngWriter {
     if (frame.gsoSize !== 0) word |= SEGMENTATION_LEFT
     const value = Buffer.alloc(4)
     value.writeUInt32LE(word)
-    this.block(PACKET, [body, bytes, PADDING.subarray(0, -bytes.length & 3), option(2, value), END])
+    const options = comment === '' ? [option(2, value)] : [text(1, comment), option(2, value)]
+    this.block(PACKET, [body, bytes, PADDING.subarray(0, -bytes.length & 3), ...options, END])
   }
 
   /** Statistics, by interface id; timed by the last packet. */

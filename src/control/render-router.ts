@@ -1,6 +1,14 @@
 /** The routers' tables for people. */
 import { lineOf } from '../filter/conntrack/row.ts'
-import type { ConnectionRow, InterfaceRow, LeaseRow, NeighborRow, RouteRow } from './model.ts'
+import type {
+  ConnectionRow,
+  InterfaceRow,
+  LeaseRow,
+  NeighborRow,
+  RouteRow,
+  SetElementRow,
+  SetRow,
+} from './model.ts'
 import { bytesText, dash, durationText, type Palette, PLAIN, table } from './render.ts'
 
 function hopsText(row: RouteRow): string {
@@ -107,4 +115,29 @@ export function rulesText(lines: string[]): string {
 
 export function conntrackText(rows: ConnectionRow[]): string {
   return rows.length === 0 ? 'no connections' : rows.map((row) => lineOf(row)).join('\n')
+}
+
+/** As `ipset save`, behind a line that names the router. */
+export function setsText(rows: SetRow[]): string {
+  if (rows.length === 0) return 'no sets'
+  const lines: string[] = []
+  let router = ''
+  for (const row of rows) {
+    if (row.router !== router) lines.push(`# router ${row.router}`)
+    router = row.router
+    lines.push(row.create, ...row.elements.map((element) => `add ${row.name} ${elementText(element)}`))
+  }
+  return lines.join('\n')
+}
+
+function elementText({ bytes, comment, element, nomatch, packets, timeoutS }: SetElementRow): string {
+  return [
+    element,
+    timeoutS === null ? '' : `timeout ${timeoutS}`,
+    nomatch ? 'nomatch' : '',
+    packets === null ? '' : `packets ${packets} bytes ${bytes}`,
+    comment === '' ? '' : `comment "${comment.replaceAll('\\', '\\\\')}"`,
+  ]
+    .filter((part) => part !== '')
+    .join(' ')
 }

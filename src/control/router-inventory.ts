@@ -5,39 +5,27 @@
  *     interface on a device    a port that belongs to the router's stage
  *     interface on a switch    two patch ports: `ROUTER.IF` in the switch, `IF` in the router
  */
-import { isDeepStrictEqual } from 'node:util'
 import type { InterfaceConfig, PolicyConfig, RouteConfig, RouterConfig } from '../config/types.ts'
 import type { AddressNews, Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { MAX_INTERFACES } from '../router/interfaces.ts'
-import { NeighbourTable } from '../router/neighbour-table.ts'
-import { RouteWriter } from '../router/route-writer.ts'
 import { interfaceSettings, randomMac } from './addressing.ts'
 import { parseMac } from './devices.ts'
 import type { Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
-import {
-  addCommand,
-  filterMemory,
-  interfaceNames,
-  type LiveInterface,
-  type LiveRouter,
-  policyList,
-  subnetOf,
-} from './live-router.ts'
+import { addCommand, type LiveInterface, type LiveRouter, policyList } from './live-router.ts'
 import { type Heard, hearAddress, refreshRoutes } from './live-routes.ts'
 import { addressSettings, ownAddresses } from './own-addresses.ts'
 import type { LivePort } from './ports.ts'
+import { putRules, rulesAgain } from './router-filter.ts'
+import { makeRouter } from './router-make.ts'
 import { openPorts } from './router-ports.ts'
-import { RuleLog } from './rule-log.ts'
-import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
-import { RouterServices } from './services.ts'
-
-/** Neighbours of each family. */
-const NEIGHBOURS = 4096
+import type { FilterConfig } from './rules.ts'
 
 export class RouterInventory {
   readonly routers = new Map<string, LiveRouter>()
+  /** Told when a function of a queue fails. */
+  queueFailed: (router: string, queue: number, error: Error) => void = () => {}
   private readonly inventory: Inventory
   private readonly link: WorkerLink
   private readonly log: Log
@@ -48,37 +36,39 @@ export class RouterInventory {
     this.log = log
   }
 
-  async add(name: string): Promise<void> {
+  async add(name: string, { conntrack }: Pick<RouterConfig, 'conntrack'>): Promise<void> {
     if (this.inventory.switches.has(name)) throw new Error(`router ${name}: a switch has this name`)
-    const seed = (Math.random() * 0x100000000) | 0
-    const filter = filterMemory(seed)
     const id = this.inventory.freeStage()
-    const neighbours = NeighbourTable.memory(NEIGHBOURS, seed)
-    const router: LiveRouter = {
-      id,
-      name,
-      home: this.inventory.indices.of(`router ${name}`),
-      interfaces: new Map(),
-      routes: [],
-      policies: [],
-      writer: new RouteWriter(),
-      neighbours,
-      filter,
-      rules: NO_RULES,
-      ruleLog: new RuleLog(filter.report.log),
-      services: new RouterServices({ id, name, neighbours }, (c) => this.link.send(c), this.log),
-      seed,
-    }
+    const home = this.inventory.indices.of(`router ${name}`)
+    const { link, log } = this
+    const failed = (queue: number, error: Error): void => this.queueFailed(name, queue, error)
+    const router = makeRouter({ id, name, home, connections: conntrack.max, link, log, failed })
     await this.link.send(addCommand(router))
     this.routers.set(name, router)
+  }
+
+  /** The worker has stopped. */
+  close(): void {
+    for (const { queues, ruleLog } of this.routers.values()) {
+      queues.close()
+      ruleLog.close()
+    }
+    this.routers.clear()
+  }
+
+  /** A worker has something for the control thread. */
+  frames(index: number): void {
+    for (const { home, queues } of this.routers.values()) if (home === index) queues.drain()
   }
 
   async remove(name: string): Promise<void> {
     const router = this.routers.get(name)
     if (!router) return
     await router.services.close()
-    await this.link.send({ op: 'switch-remove', id: router.id })
+    await this.link.send({ op: 'router-remove', id: router.id })
     this.routers.delete(name)
+    router.queues.close()
+    router.ruleLog.close()
     this.inventory.indices.release(`router ${name}`)
   }
 
@@ -146,13 +136,7 @@ export class RouterInventory {
 
   /** Puts rules in force; the first time they also open the router. */
   async setRules(routerName: string, config: FilterConfig): Promise<void> {
-    const router = this.need(routerName)
-    const subnets = [...router.interfaces.values()].flatMap((i) => i.config.addresses.map(subnetOf))
-    const rules = buildRules(config, router.rules, interfaceNames(router), subnets)
-    const load = loadOf(rules, router.rules)
-    await this.link.send({ op: 'router-rules', id: router.id, load, profile: config.profile })
-    router.rules = rules
-    router.ruleLog.use([rules.v4, rules.v6], interfaceNames(router))
+    await putRules(this.link, this.need(routerName), config)
   }
 
   /** Rules name interfaces, which have another index or are new now. */
@@ -240,9 +224,8 @@ export class RouterInventory {
   *interfaceCommands(): Generator<Command> {
     for (const router of this.routers.values()) {
       for (const live of router.interfaces.values()) yield this.interfaceCommand(router, live)
-      const { rules } = router
-      const load = { v4: rules.memory4, v6: rules.memory6, generation: rules.generation }
-      yield { op: 'router-rules', id: router.id, load, profile: rules.config.profile }
+      yield rulesAgain(router)
+      yield* router.queues.commands()
     }
   }
 

@@ -7,15 +7,20 @@
  *     publish { listen, to }        PREROUTING, OUTPUT  -d LISTEN --dport P -j DNAT --to-destination TO
  *                                   POSTROUTING  hairpin: -s (subnet of TO) -d TO --dport P -j MASQUERADE
  */
-import type { NatConfig, RouterConfig } from '../config/types.ts'
+import { isDeepStrictEqual } from 'node:util'
+import type { FilterConfig } from '../config/diff-router.ts'
+import type { NatConfig } from '../config/types.ts'
+import { type IpSet, parseSets } from '../filter/ipset.ts'
 import type { RuleSet } from '../filter/model.ts'
 import type { RuleLoad } from '../filter/netfilter.ts'
 import { parseRules } from '../filter/parse.ts'
 import { compile } from '../filter/program/compile.ts'
 import { carriedCounters } from '../filter/program/counters.ts'
 import type { ProgramMemory } from '../filter/program/memory.ts'
+import { carrySet } from '../filter/program/set-live.ts'
+import { buildSet, type SetMemory } from '../filter/program/set-memory.ts'
 
-export type FilterConfig = Pick<RouterConfig, 'nat' | 'rules' | 'profile'>
+export type { FilterConfig }
 
 export interface LiveRules {
   config: FilterConfig
@@ -23,16 +28,36 @@ export interface LiveRules {
   v6: RuleSet | null
   memory4: ProgramMemory | null
   memory6: ProgramMemory | null
+  /** By name, and their tables in shared memory. */
+  sets: Map<string, IpSet>
+  setMemories: Map<string, SetMemory>
   /** Counts how often rules were put in force. */
   generation: number
 }
 
 export const NO_RULES: LiveRules = {
-  config: { nat: [], rules: [], profile: 'linux' },
+  config: {
+    nat: [],
+    rules: [],
+    profile: 'linux',
+    sets: [],
+    nflog: [],
+    conntrack: {
+      max: 1048576,
+      perSource: 0,
+      timeouts: {},
+      loose: true,
+      liberal: false,
+      maxRetrans: 3,
+      filtering: 'endpoint-independent',
+    },
+  },
   v4: null,
   v6: null,
   memory4: null,
   memory6: null,
+  sets: new Map(),
+  setMemories: new Map(),
   generation: 0,
 }
 
@@ -52,17 +77,39 @@ export function buildRules(
   names: string[],
   subnets: Subnet[],
 ): LiveRules {
-  const v4 = ruleSet(4, config, subnets)
-  const v6 = ruleSet(6, config, subnets)
-  const options = { interfaces: names, nowMs: process.hrtime()[0] * 1000 }
+  const nowMs = process.hrtime()[0] * 1000
+  const { setMemories, sets } = liveSets(config, before, nowMs)
+  const v4 = ruleSet(4, config, subnets, sets)
+  const v6 = ruleSet(6, config, subnets, sets)
+  const options = { interfaces: names, nowMs, sets, setMemories }
   return {
     config,
     v4,
     v6,
     memory4: v4 && compile(v4, options),
     memory6: v6 && compile(v6, options),
+    sets,
+    setMemories,
     generation: before.generation + 1,
   }
+}
+
+/** Sets that did not change go on with their tables, elements that did not with what is left of them. */
+function liveSets(
+  { sets: texts }: FilterConfig,
+  before: LiveRules,
+  nowMs: number,
+): Pick<LiveRules, 'sets' | 'setMemories'> {
+  if (isDeepStrictEqual(texts, before.config.sets)) return before
+  const sets = new Map(texts.flatMap(({ file, text }) => [...parseSets(text, file)]))
+  const setMemories = new Map<string, SetMemory>()
+  for (const [name, set] of sets) {
+    const memory = buildSet(set, { sets, setMemories, nowMs })
+    const was = before.sets.get(name)
+    const old = before.setMemories.get(name)
+    if (was && old && set.type !== 'list:set') carrySet(was, old, set, memory)
+  }
+  return { sets, setMemories }
 }
 
 /** What the worker is told; rules that are the same keep their counters. */
@@ -76,10 +123,15 @@ export function loadOf(rules: LiveRules, before: LiveRules): RuleLoad {
   }
 }
 
-function ruleSet(family: 4 | 6, config: FilterConfig, subnets: Subnet[]): RuleSet | null {
+function ruleSet(
+  family: 4 | 6,
+  config: FilterConfig,
+  subnets: Subnet[],
+  known: Map<string, IpSet>,
+): RuleSet | null {
   const sets = config.rules
     .filter((r) => r.family === family)
-    .map((r) => parseRules(r.text, { family, file: r.file }))
+    .map((r) => parseRules(r.text, { family, file: r.file, sets: known }))
   const text = natText(family, config.nat, subnets)
   if (text !== '') sets.push(parseRules(text, { family, file: 'nat' }))
   if (sets.length === 0) return null

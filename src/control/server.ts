@@ -4,7 +4,9 @@
  *
  *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
  *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
- *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/conntrack /v1/leases, each with ?router=
+ *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/sets /v1/leases ?router=
+ *     GET  /v1/conntrack?router=&proto=&src=...           its keys: filter/conntrack/query.ts
+ *     POST /v1/conntrack/delete {router?, proto?, ...}    POST /v1/conntrack/flush {router?}
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
  *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
  *     GET  /metrics                            Prometheus text
@@ -18,18 +20,11 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } f
 import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
 import { jsonRows } from './json-rows.ts'
+import type { UnknownName } from './live-router.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
-import type {
-  ConnectionRow,
-  FdbRow,
-  InterfaceRow,
-  LeaseRow,
-  NeighborRow,
-  PortStatus,
-  RouteRow,
-  VlanRow,
-} from './model.ts'
+import type { FdbRow, PortStatus, VlanRow } from './model.ts'
+import { NAME, object, routerRoutes, type ServedRouters } from './server-routers.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
 
 export interface PortFilter {
@@ -39,15 +34,9 @@ export interface PortFilter {
 }
 
 /** What the server needs of a fabric. */
-export interface Served extends Measured {
+export interface Served extends Measured, ServedRouters {
   fdb(filter?: PortFilter): FdbRow[]
   vlans(): VlanRow[]
-  interfaces(router?: string): InterfaceRow[]
-  routes(router?: string): RouteRow[]
-  neighbors(router?: string): NeighborRow[]
-  rules(router?: string): string[]
-  conntrack(router?: string): ConnectionRow[]
-  leases(router?: string): LeaseRow[]
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -73,13 +62,11 @@ export class ApiError extends Error {
 }
 
 const BODY_LIMIT = 64 * 1024
-const NAME = { type: 'string', minLength: 1, maxLength: 255 }
 const VLAN = { type: 'integer', minimum: 0, maximum: 4094 }
 const FILTER = object({ switch: NAME, port: NAME, vlan: VLAN })
 const SCHEMAS = {
   fdb: { querystring: FILTER },
   none: { querystring: object({}) },
-  router: { querystring: object({ router: NAME }) },
   drops: { querystring: object({ all: { type: 'boolean', default: false } }) },
   reload: { body: object({ file: { type: 'string', minLength: 1, maxLength: 4096 } }) },
   flush: { body: FILTER },
@@ -99,14 +86,6 @@ const SCHEMAS = {
   captureId: { params: object({ id: { type: 'integer', minimum: 1 } }) },
 }
 const WHOLE_PACKET = 65535
-
-function object(properties: object): object {
-  return { type: 'object', properties, additionalProperties: false }
-}
-
-interface OfRouter {
-  Querystring: { router?: string }
-}
 
 interface CaptureQuery {
   port: string
@@ -173,22 +152,7 @@ export class ControlServer {
       const rows = this.fabric.fdb(this.filter(req.query))
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
     })
-    app.get<OfRouter>('/v1/interfaces', { schema: SCHEMAS.router }, (req) =>
-      this.fabric.interfaces(req.query.router),
-    )
-    app.get<OfRouter>('/v1/routes', { schema: SCHEMAS.router }, (req, reply) => {
-      const rows = this.fabric.routes(req.query.router)
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
-    })
-    app.get<OfRouter>('/v1/neighbors', { schema: SCHEMAS.router }, (req) =>
-      this.fabric.neighbors(req.query.router),
-    )
-    app.get<OfRouter>('/v1/rules', { schema: SCHEMAS.router }, (req) => this.fabric.rules(req.query.router))
-    app.get<OfRouter>('/v1/conntrack', { schema: SCHEMAS.router }, (req, reply) => {
-      const rows = this.fabric.conntrack(req.query.router)
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
-    })
-    app.get<OfRouter>('/v1/leases', { schema: SCHEMAS.router }, (req) => this.fabric.leases(req.query.router))
+    routerRoutes(app, () => this.fabric)
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
       return this.fabric.drops().filter((row) => req.query.all || row.packets > 0)
     })
@@ -286,6 +250,9 @@ function classify(error: FastifyError | ApiError): [status: number, code: string
   if (error instanceof ApiError) return [error.status, error.code, error.details]
   // By name: the loader is no part of what this file needs.
   if (error.name === 'ConfigError') return [422, 'config', Object.fromEntries(Object.entries(error))]
+  if (error.name === 'UnknownName') return [404, `unknown-${(error as unknown as UnknownName).kind}`, null]
+  // A word of a filter that makes no sense (filter/error.ts).
+  if (error.name === 'BadFilter') return [400, 'bad-filter', null]
   if (error.validation) return [400, 'bad-request', error.validation]
   if (error.statusCode !== undefined && error.statusCode < 500) return [error.statusCode, 'bad-request', null]
   return [500, 'failed', null]

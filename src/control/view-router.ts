@@ -1,15 +1,27 @@
 /** What the routers' tables say, as the documents of model.ts. Reads shared memory, as view.ts does. */
-import { entries, rowOf } from '../filter/conntrack/row.ts'
+import { type ConntrackFilter, rows } from '../filter/conntrack/select.ts'
+import { printElement } from '../filter/element.ts'
+import { type IpSet, printCreate } from '../filter/ipset.ts'
 import { printRules } from '../filter/print.ts'
 import { readCounters } from '../filter/program/counters.ts'
+import { liveSet } from '../filter/program/set-live.ts'
 import { listNeighbours } from '../router/neighbour-list.ts'
 import type { RouteEntry } from '../router/route-writer.ts'
 import { RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../router/routes.ts'
 import { addressText } from './addressing.ts'
 import { formatMac } from './devices.ts'
 import type { Fabric } from './fabric.ts'
-import type { LiveInterface, LiveRouter } from './live-router.ts'
-import type { ConnectionRow, InterfaceRow, LeaseRow, NeighborRow, PortStatus, RouteRow } from './model.ts'
+import { type LiveInterface, type LiveRouter, nameOf, UnknownName } from './live-router.ts'
+import type {
+  ConnectionRow,
+  InterfaceRow,
+  LeaseRow,
+  NeighborRow,
+  PortStatus,
+  RouteRow,
+  SetRow,
+} from './model.ts'
+import type { RouterTables } from './router-tables.ts'
 import * as view from './view.ts'
 
 const KINDS: Record<RouteKind, RouteRow['kind']> = {
@@ -23,11 +35,6 @@ const KINDS: Record<RouteKind, RouteRow['kind']> = {
 }
 
 const TABLES: Record<number, string> = { [TABLE_LOCAL]: 'local', [TABLE_MAIN]: 'main', 253: 'default' }
-
-function nameOf(router: LiveRouter, index: number): string {
-  for (const live of router.interfaces.values()) if (live.index === index) return live.name
-  return '-'
-}
 
 function routeRow(router: LiveRouter, e: RouteEntry): RouteRow {
   return {
@@ -83,11 +90,11 @@ function interfaceRow(router: LiveRouter, live: LiveInterface, port: PortStatus)
 }
 
 /** Routes of all tables; of one router when named. */
-export function routes(fabric: Fabric, router?: string): RouteRow[] {
+export function routes(fabric: RouterTables, router?: string): RouteRow[] {
   return routersOf(fabric, router).flatMap((r) => [...r.writer.entries()].map((e) => routeRow(r, e)))
 }
 
-export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
+export function neighbors(fabric: RouterTables, router?: string): NeighborRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
     listNeighbours(r.neighbours, nowMs).map((n) => ({
@@ -105,7 +112,7 @@ export function neighbors(fabric: Fabric, router?: string): NeighborRow[] {
 }
 
 /** Rules with live counters, a router and family after the other. */
-export function rules(fabric: Fabric, router?: string): string[] {
+export function rules(fabric: RouterTables, router?: string): string[] {
   return routersOf(fabric, router).flatMap((r) => {
     const { memory4, memory6, v4, v6 } = r.rules
     const families = [
@@ -121,15 +128,19 @@ export function rules(fabric: Fabric, router?: string): string[] {
   })
 }
 
-export function conntrack(fabric: Fabric, router?: string): ConnectionRow[] {
+export function conntrack(
+  fabric: RouterTables,
+  router: string | undefined,
+  filter: ConntrackFilter,
+): ConnectionRow[] {
   const nowMs = monotonicMs()
   return routersOf(fabric, router).flatMap((r) =>
-    [...entries(r.filter.conntrack, nowMs)].map((e) => ({ router: r.name, ...rowOf(e, nowMs) })),
+    Array.from(rows(r.filter.conntrack, nowMs, filter), (row) => ({ router: r.name, ...row })),
   )
 }
 
 /** What DHCP servers have given, and addresses that were found to be somebody else's. */
-export function leases(fabric: Fabric, router?: string): LeaseRow[] {
+export function leases(fabric: RouterTables, router?: string): LeaseRow[] {
   const nowMs = Date.now()
   return routersOf(fabric, router).flatMap((r) =>
     [...r.services.leases()].flatMap(({ interface: name, lease }): LeaseRow[] => {
@@ -152,12 +163,46 @@ export function leases(fabric: Fabric, router?: string): LeaseRow[] {
   )
 }
 
-function routersOf(fabric: Fabric, name?: string): LiveRouter[] {
-  return [...fabric.inventory.routing.routers.values()].filter((r) => name === undefined || r.name === name)
+/** All of them, or the one that is named. @throws UnknownName */
+export function routersOf(fabric: RouterTables, name?: string): LiveRouter[] {
+  const { routers } = fabric.inventory.routing
+  if (name === undefined) return [...routers.values()]
+  const router = routers.get(name)
+  if (router) return [router]
+  throw new UnknownName('router', name, [...routers.keys()])
 }
 
 /** The worker's clock, in whole milliseconds. */
 function monotonicMs(): number {
   const [seconds, nanos] = process.hrtime()
   return seconds * 1000 + Math.floor(nanos / 1e6)
+}
+
+export function sets(fabric: RouterTables, router?: string): SetRow[] {
+  const nowMs = monotonicMs()
+  return routersOf(fabric, router).flatMap((r) =>
+    [...r.rules.sets.values()].map((one) => {
+      const memory = r.rules.setMemories.get(one.name)
+      return setRow(r.name, memory ? liveSet(one, memory, nowMs) : one)
+    }),
+  )
+}
+
+function setRow(router: string, set: IpSet): SetRow {
+  const { counters, elements, family, name, type } = set
+  return {
+    router,
+    name,
+    type,
+    family,
+    create: printCreate(set),
+    elements: elements.map((one) => ({
+      element: printElement(one.fields, set),
+      timeoutS: one.timeoutS,
+      nomatch: one.nomatch,
+      packets: counters ? Number(one.packets) : null,
+      bytes: counters ? Number(one.bytes) : null,
+      comment: one.comment,
+    })),
+  }
 }

@@ -217,7 +217,10 @@ export function counters(fabric: Fabric): CounterRow[] {
 
 export function drops(fabric: Fabric): DropRow[] {
   const c = fabric.inventory.memory.counters
-  return [...fabric.inventory.ports.values()].flatMap((port) =>
+  const { ports, routing } = fabric.inventory
+  // What a router itself made, or kept for later, came by no port.
+  const own = [...routing.routers.values()].map((r) => ({ name: '-', switch: r.name, index: r.home }))
+  return [...ports.values(), ...own].flatMap((port) =>
     DROPS.map(([reason, side, meaning], i) => ({
       port: port.name,
       switch: port.switch,

@@ -3,7 +3,10 @@
  * MessagePort. The worker applies a command between two batches, never in the middle of one.
  */
 import type { ConntrackMemory } from '../filter/conntrack/layout.ts'
+import type { ConntrackOptions } from '../filter/conntrack/options.ts'
+import type { ConntrackFilter } from '../filter/conntrack/select.ts'
 import type { MappingMemory } from '../filter/nat/mappings.ts'
+import type { Filtering } from '../filter/nat/nat.ts'
 import type { RuleLoad } from '../filter/netfilter.ts'
 import type { ReportMemory } from '../filter/program/report.ts'
 import type { PuntMemory } from '../packet/punt.ts'
@@ -105,6 +108,33 @@ export interface FilterMemory {
   report: ReportMemory
 }
 
+/** Rings between a router's queues and the control thread; queue.ts says what is in them. */
+export interface QueueMemory {
+  toControl: SharedArrayBuffer
+  fromControl: SharedArrayBuffer
+  /** One int32: 1 while the reader of toControl knows that there is something. */
+  signal: SharedArrayBuffer
+  /** QueueStat by queue, in the order of the settings. */
+  stats: SharedArrayBuffer
+}
+
+export interface QueueSettings {
+  number: number
+  /** For a packet that is not answered. */
+  timeoutMs: number
+  /** What becomes of that packet, and of one there is no room for. */
+  accept: boolean
+  /** Most bytes of a packet, from the IP header on, that the function sees. */
+  bytes: number
+  /** Most packets that wait. */
+  length: number
+  /** Row of `stats`. */
+  stat: number
+}
+
+/** What an operator sets about connections; what is not said is the profile's. */
+export type Tracking = Omit<ConntrackOptions, 'profile' | 'checksum'> & { filtering?: Filtering }
+
 export type RouterCommand =
   | {
       op: 'router-add'
@@ -122,7 +152,13 @@ export type RouterCommand =
       seed: number
     }
   /** Rules in force from the next batch on; null = none of this family. */
-  | { op: 'router-rules'; id: number; load: RuleLoad; profile: 'linux' | 'rfc' }
+  | { op: 'router-rules'; id: number; load: RuleLoad; profile: 'linux' | 'rfc'; conntrack?: Tracking }
+  /** Deletes the connections that fit; answered with how many. */
+  | { op: 'conntrack-remove'; id: number; filter: ConntrackFilter }
+  /** Functions of the control thread that listen on queues (QUEUE, NFQUEUE): all there are. */
+  | { op: 'router-queues'; id: number; memory: QueueMemory; epoch: number; queues: QueueSettings[] }
+  /** All of its interfaces are gone. */
+  | { op: 'router-remove'; id: number }
   /** Tables or policies were added or removed; routes themselves change in shared memory. */
   | { op: 'router-routes'; id: number; routes: RouteMemory; policies: Policy[] }
   /**
@@ -167,7 +203,8 @@ export interface Request {
 }
 
 export type Reply =
-  | { type: 'done'; seq: number; error?: string }
+  /** `value`: what a command that asks is answered with, else 0. */
+  | { type: 'done'; seq: number; error?: string; value?: number }
   /** The device behind a port is gone; the worker has stopped using it. */
   | { type: 'port-down'; index: number; errno: number }
   /** The kernel said the device is down; it may come back, or be gone: the control thread looks. */

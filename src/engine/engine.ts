@@ -28,6 +28,7 @@ import { Pipeline } from './pipeline.ts'
 import { applyRouter } from './routers.ts'
 import { applySettings } from './settings.ts'
 import { Spinner } from './spin.ts'
+import type { Waiter } from './waiter.ts'
 
 /** Resolution of the plane's timers; what a tick may do is bounded. */
 const TICK_MS = 200
@@ -52,6 +53,8 @@ export class Engine implements PortHost {
   onAddress: (news: AddressNews) => void = () => {}
   /** Told about ports that have frames for the control thread. */
   notify: (index: number) => void = () => {}
+  /** Parts that wait for the control thread, or for a time of their own. */
+  waiters: Waiter[] = []
   /** Told about routers that have packets for the control thread. */
   notifyPunt: (id: number) => void = () => {}
   supers = 0
@@ -118,6 +121,10 @@ export class Engine implements PortHost {
       const due = this.timed[i].due()
       if (due < until) until = due
     }
+    for (let i = 0; i < this.waiters.length; i++) {
+      const due = this.waiters[i].due()
+      if (due < until) until = due
+    }
     return until <= nowMs ? 0 : Math.ceil(until - nowMs)
   }
 
@@ -138,6 +145,11 @@ export class Engine implements PortHost {
     // What became ready meanwhile is the next breath's.
     readyList.copyWithin(0, n, this.readyCount)
     this.readyCount -= n
+    for (let i = 0; i < this.waiters.length; i++) {
+      if (this.waiters[i].due() > nowMs) continue
+      this.waiters[i].run(nowMs)
+      pipeline.settle(batch)
+    }
     if (nowMs >= this.nextTickMs) this.tick(nowMs)
     return packets
   }
@@ -149,8 +161,8 @@ export class Engine implements PortHost {
     this.pipeline.settle(this.batch)
   }
 
-  /** Applies one command. Throws an Error with a sentence; the plane is then as it was. */
-  apply(command: Command): void {
+  /** Applies one command; what it answers. Throws an Error with a sentence; the plane is then as it was. */
+  apply(command: Command): number {
     switch (command.op) {
       case 'switch-add': {
         const { agingS, limit, reservedOpen } = command.settings
@@ -202,20 +214,16 @@ export class Engine implements PortHost {
       case 'capture':
         setCapture(this, command.index, command.ring, command.snapLen)
         break
-      case 'router-add':
-      case 'router-routes':
-      case 'router-rules':
-      case 'router-send':
-      case 'interface-set':
-      case 'interface-remove':
-        applyRouter(this, command)
-        break
       case 'poll':
         this.policy = command.policy
         break
       case 'stop':
         this.running = false
+        break
+      default:
+        return applyRouter(this, command)
     }
+    return 0
   }
 
   /** Puts an opened port into a switch. */

@@ -2,13 +2,15 @@
  * What the filter of one router asks of it (filter/program/host.ts): where addresses lead, whose they are,
  * and to answer what a rule refuses.
  */
-import type { FilterHost } from '../filter/program/host.ts'
+import { type FilterHost, Queued } from '../filter/program/host.ts'
 import type { Drop } from '../packet/drop.ts'
+import type { Hook } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import { MAX_ADDRESSES } from '../router/interfaces.ts'
 import { resetFor } from '../router/reset.ts'
 import type { Router } from '../router/router.ts'
 import { Route, RouteKind } from '../router/routes.ts'
+import type { PacketQueues } from './queue.ts'
 import type { EngineRouterHost } from './router-host.ts'
 
 /** ADDRESS_TYPE bits of filter/matches/model.ts, by RouteKind. */
@@ -24,8 +26,10 @@ const LOOSE = 1
 const RESET = -1
 
 export class RouterFilterHost implements FilterHost {
+  /** Null until a function is registered. */
+  queues: PacketQueues | null = null
+  readonly host: EngineRouterHost
   private readonly router: Router
-  private readonly host: EngineRouterHost
   private readonly home: number
 
   constructor(router: Router, host: EngineRouterHost, home: number) {
@@ -106,7 +110,7 @@ export class RouterFilterHost implements FilterHost {
     return back < 0 || mtu[back] > there ? there : mtu[back]
   }
 
-  queue(): boolean {
-    return false
+  queue(slot: number, queue: number, hook: Hook, step: number, nowMs: number): Queued {
+    return this.queues === null ? Queued.Nobody : this.queues.put(slot, queue, hook, step, nowMs)
   }
 }

@@ -10,7 +10,7 @@ import type { Command, Reply } from './command.ts'
 import type { WorkerData } from './worker.ts'
 
 interface Pending {
-  resolve: () => void
+  resolve: (value: number) => void
   reject: (error: Error) => void
 }
 
@@ -63,7 +63,7 @@ export class WorkerLink extends EventEmitter {
       case 'done': {
         const waiting = this.pending.get(reply.seq)
         this.pending.delete(reply.seq)
-        if (reply.error === undefined) waiting?.resolve()
+        if (reply.error === undefined) waiting?.resolve(reply.value ?? 0)
         else waiting?.reject(new Error(reply.error))
         break
       }
@@ -85,7 +85,12 @@ export class WorkerLink extends EventEmitter {
     }
   }
 
-  send(command: Command): Promise<void> {
+  async send(command: Command): Promise<void> {
+    await this.ask(command)
+  }
+
+  /** A command that is answered with a number. */
+  ask(command: Command): Promise<number> {
     return new Promise((resolve, reject) => {
       if (!this.port || !this.worker) return reject(new Error('the worker is not running'))
       const seq = ++this.seq

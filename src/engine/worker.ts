@@ -26,12 +26,13 @@ engine.loop(() => {
   for (let got = receiveMessageOnPort(port); got; got = receiveMessageOnPort(port)) {
     const { seq, command } = got.message as Request
     let error: string | undefined
+    let value = 0
     try {
-      engine.apply(command)
+      value = engine.apply(command)
     } catch (e) {
       error = e instanceof Error ? e.message : String(e)
     }
-    reply({ type: 'done', seq, error })
+    reply({ type: 'done', seq, error, value })
   }
 })
 engine.close()

@@ -12,10 +12,10 @@ import { Problems, Wrong } from './error.ts'
 import { MAX_LINE, splitWords } from './lex.ts'
 import { readSetName } from './matches/memory.ts'
 import type { Family } from './model.ts'
-import { words } from './option.ts'
 import { readNumber, readPort, readRange, readU64, U32, width } from './value.ts'
 
 export type { SetField } from './element.ts'
+export { printCreate, printSets } from './ipset-print.ts'
 
 export const SET_TYPES = [
   'hash:ip',
@@ -70,6 +70,8 @@ export interface IpSet {
 export interface InlineSet {
   type: string
   family?: Family
+  timeout?: number
+  counters?: boolean
   /** Words after the element are allowed, as after `add NAME`. */
   elements: readonly string[]
 }
@@ -100,12 +102,16 @@ export function parseSets(text: string, file?: string): Map<string, IpSet> {
 export function makeSets(inline: Readonly<Record<string, InlineSet>>, file?: string): Map<string, IpSet> {
   const problems = new Problems()
   const sets = new Map<string, Building>()
-  for (const [name, { type, family, elements }] of Object.entries(inline)) {
+  for (const [name, { type, family, timeout, counters, elements }] of Object.entries(inline)) {
     problems.guard(0, `set ${name}`, () => {
       const building = create([
         name,
         type,
         ...(family === undefined ? [] : ['family', family === 4 ? 'inet' : 'inet6']),
+        ...(timeout === undefined ? [] : ['timeout', String(timeout)]),
+        ...(type === 'bitmap:port' ? ['range', '0-65535'] : []),
+        ...(counters ? ['counters'] : []),
+        ...(type.startsWith('hash:') && elements.length > 65536 ? ['maxelem', String(elements.length)] : []),
       ])
       sets.set(name, building)
       for (const [at, element] of elements.entries()) {
@@ -260,41 +266,4 @@ function memberSet(name: string, list: IpSet, sets: ReadonlyMap<string, Building
   if (member.set.type === 'list:set')
     throw new Wrong(`'${name}' is a list:set, which cannot be in another one ('${list.name}')`)
   return name
-}
-
-/** As `ipset save`. */
-export function printSets(sets: ReadonlyMap<string, IpSet>): string {
-  return [...sets.values()].map(printSet).join('')
-}
-
-function printSet(set: IpSet): string {
-  const isHash = set.type.startsWith('hash:')
-  const lines = [
-    words(
-      `create ${set.name} ${set.type}`,
-      set.range && `range ${set.range.min}-${set.range.max}`,
-      set.family && `family ${set.family === 4 ? 'inet' : 'inet6'}`,
-      isHash && `hashsize ${set.hashSize} maxelem ${set.maxElements}`,
-      set.netmask !== null && `netmask ${set.netmask}`,
-      set.type === 'list:set' && `size ${set.maxElements}`,
-      set.timeoutS !== null && `timeout ${set.timeoutS}`,
-      set.counters && 'counters',
-      set.comments && 'comment',
-      set.forceAdd && 'forceadd',
-      set.bucketSize !== null && `bucketsize ${set.bucketSize}`,
-      set.initialValue !== null && `initval 0x${set.initialValue.toString(16).padStart(8, '0')}`,
-    ),
-  ]
-  for (const element of set.elements) {
-    lines.push(
-      words(
-        `add ${set.name} ${printElement(element.fields, set)}`,
-        element.timeoutS !== null && `timeout ${element.timeoutS}`,
-        element.nomatch && 'nomatch',
-        set.counters && `packets ${element.packets} bytes ${element.bytes}`,
-        element.comment !== '' && `comment "${element.comment.replaceAll('\\', '\\\\')}"`,
-      ),
-    )
-  }
-  return `${lines.join('\n')}\n`
 }

@@ -17,6 +17,7 @@
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
 import { native } from '../native.ts'
+import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
@@ -52,6 +53,9 @@ const ORDER: readonly (readonly number[])[] = [
   [Step.Mangle, Step.NatSrc, Step.Confirm],
 ]
 const MAX_STEPS = 8
+/** ICMP type << 8 | code: communication administratively prohibited. */
+const PROHIBITED4 = (3 << 8) | 13
+const PROHIBITED6 = (1 << 8) | 1
 const CACHE_LINES = 32768
 
 export interface NetfilterParts {
@@ -76,6 +80,8 @@ export interface RuleLoad {
   /** Goes on with counters of the rules in force (counters.ts, carriedCounters). */
   carry4?: Int32Array | null
   carry6?: Int32Array | null
+  /** Who asks for a connection that there is no room for is told: RFC 5508 REQ-8. */
+  explain?: boolean
   /** Said in records of LOG and TRACE: which rule set their numbers mean. */
   generation?: number
 }
@@ -90,6 +96,9 @@ export class Netfilter implements Hooks {
   private readonly seed: number
   /** Changes when a conntrack entry begins to stand for another connection. */
   private readonly serials: Int32Array
+  /** By slot of a packet in a queue: the serial of its connection. */
+  private readonly queuedSerial: Int32Array
+  private explain = false
   private v4: Program | null = null
   private v6: Program | null = null
   /** Steps that do something: [family 0 or 1][hook], MAX_STEPS each; -1 ends. */
@@ -102,6 +111,7 @@ export class Netfilter implements Hooks {
     this.report = report
     this.seed = seed
     this.serials = new Int32Array(conntrack.capacity)
+    this.queuedSerial = new Int32Array(pool.size)
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
@@ -114,7 +124,7 @@ export class Netfilter implements Hooks {
    * Puts rules in force, between two batches. Connections stay as they are. Named tables (recent, hashlimit)
    * keep their contents.
    */
-  set({ carry4, carry6, generation = 0, track = false, v4, v6 }: RuleLoad): void {
+  set({ carry4, carry6, explain = false, generation = 0, track = false, v4, v6 }: RuleLoad): void {
     const { seed, serials } = this
     const next4 = v4 && new Program(v4, { serials, seed, before: this.v4 })
     const next6 = v6 && new Program(v6, { serials, seed, before: this.v6 })
@@ -123,6 +133,7 @@ export class Netfilter implements Hooks {
     this.v4 = next4
     this.v6 = next6
     this.report.generation = generation
+    this.explain = explain
     this.cache.invalidate()
     this.wantsWhole = track || next4?.tracks === true || next6?.tracks === true
     this.idleAt.fill(1)
@@ -148,29 +159,46 @@ export class Netfilter implements Hooks {
 
   run(hook: Hook, slot: number, nowMs: number): Verdict {
     if (hook === Hook.Prerouting || hook === Hook.Output) this.report.traced[slot] = 0
-    return this.from(hook, 0, slot, nowMs)
+    return this.from(hook, 0, 0, slot, nowMs)
   }
 
-  /** Goes on with a packet that a queue gave back. @param step as FilterHost.queue was told */
-  resume(hook: Hook, step: number, slot: number, nowMs: number): Verdict {
-    return this.from(hook, step + 1, slot, nowMs)
+  /**
+   * Goes on with a packet that a queue gave back: behind the table it was in (NF_ACCEPT), or in that table
+   * again (NF_REPEAT). @param step as FilterHost.queue was told
+   */
+  resume(hook: Hook, step: number, again: boolean, slot: number, nowMs: number): Verdict {
+    const { plane, serials, steps } = this
+    const row = slot << IP_SHIFT
+    const node = plane.ip[row + Ip.Ct]
+    const gone = node >= 0 && serials[node >> 1] !== this.queuedSerial[slot]
+    if (gone || (node >= 0 && plane.conntrack.ended(node >> 1))) {
+      plane.ip[row + Ip.Ct] = -1
+      plane.host.lose(plane.ip[row + (hook === Hook.Output ? Ip.OutIf : Ip.InIf)], slot, Drop.QueueGone)
+      return Verdict.Drop
+    }
+    // Rules may have been set meanwhile: the next step of those in force.
+    const order = ORDER[hook]
+    const base = ((plane.ip[row + Ip.Family] === 4 ? 0 : HOOKS) + hook) * MAX_STEPS
+    const place = order.indexOf(step) + (again ? 0 : 1)
+    let first = 0
+    while (steps[base + first] >= 0 && order.indexOf(steps[base + first]) < place) first++
+    return this.from(hook, first, 1, slot, nowMs)
   }
 
-  private from(hook: Hook, first: number, slot: number, nowMs: number): Verdict {
+  /** @param cached 0 not looked yet, 1 rules are walked, 2 they were skipped, 3 walked for the cache */
+  private from(hook: Hook, first: number, cached: number, slot: number, nowMs: number): Verdict {
     const { plane, steps } = this
     const row = slot << IP_SHIFT
     plane.enter(hook, slot)
     const four = plane.ip[row + Ip.Family] === 4
     const base = ((four ? 0 : HOOKS) + hook) * MAX_STEPS
-    /** 0 not looked yet, 1 rules are walked, 2 they were skipped, 3 walked for the cache. */
-    let cached = first === 0 ? 0 : 1
     let mark = 0
     let ctMark = 0
     this.walk.length = 0
     for (let i = first; i < MAX_STEPS; i++) {
       const step = steps[base + i]
       if (step < 0) break
-      plane.step = i
+      plane.step = step
       let verdict: Verdict
       if (step >= Step.Conntrack) verdict = this.connection(step, slot, row, nowMs)
       else if (step === Step.Raw) verdict = this.table(step, slot, nowMs)
@@ -203,6 +231,7 @@ export class Netfilter implements Hooks {
       }
       if (verdict === Verdict.Accept) continue
       if (verdict === Verdict.Drop) return this.drop(hook, slot, row, nowMs)
+      this.queuedSerial[slot] = this.serials[plane.ip[row + Ip.Ct] >> 1]
       return verdict
     }
     return Verdict.Accept
@@ -243,9 +272,12 @@ export class Netfilter implements Hooks {
   private drop(hook: Hook, slot: number, row: number, nowMs: number): Verdict {
     const { conntrack, host, ip, reason, refused, reply } = this.plane
     const iface = hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf]
-    if (refused !== 0) {
+    const exhausted =
+      reason === Drop.NatExhausted || reason === Drop.ConntrackFull || reason === Drop.ConntrackSource
+    if (refused !== 0 || (this.explain && exhausted)) {
+      const prohibited = ip[row + Ip.Family] === 4 ? PROHIBITED4 : PROHIBITED6
       this.connections.attached = ip[row + Ip.Ct]
-      host.reject(slot, reply, nowMs)
+      host.reject(slot, refused !== 0 ? reply : prohibited, nowMs)
       this.connections.attached = -1
     }
     if (this.wantsWhole) conntrack.drop(slot)

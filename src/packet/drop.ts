@@ -59,6 +59,10 @@ export const enum Drop {
   NatFiltered,
   NatMoved,
   NatUntranslatable,
+  QueueNobody,
+  QueueTimeout,
+  QueueVerdict,
+  QueueGone,
 }
 
 /** [name, where it is counted, what it means], in the order of Drop. */
@@ -118,6 +122,10 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['nat-filtered', 'in', 'to a port that NAT maps, from somebody its user has not written to'],
   ['nat-moved', 'in', 'of a masqueraded flow that would now leave by another interface'],
   ['nat-untranslatable', 'in', 'an ICMP redirect about a flow that NAT rewrites: it would mislead'],
+  ['queue-nobody', 'in', 'a rule gives it to a function (QUEUE), and none is registered'],
+  ['queue-timeout', 'in', 'the function it was given to did not answer in time'],
+  ['queue-verdict', 'in', 'the function it was given to said drop'],
+  ['queue-gone', 'in', 'its connection was deleted while a function had it'],
 ]
 
-export const DROP_COUNT = 55
+export const DROP_COUNT = 59

@@ -24,6 +24,12 @@ export interface Fragments {
   tick(nowMs: number): void
 }
 
+/** Packets that the filter has taken and that go on later (`Router.proceed`). */
+export interface Waiting {
+  /** Drops what came in by an interface, or would leave by it. */
+  flush(iface: number): void
+}
+
 /** What the control thread does for the router: DHCP, router advertisements (packet/punt.ts). */
 export interface Services {
   /** Hands a packet over, as a copy. False when there is no room. */

@@ -16,15 +16,14 @@ import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
 import { BATCH, Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
-import * as ipv4 from '../wire/ipv4.ts'
-import * as ipv6 from '../wire/ipv6.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
 import { isGroup, Local } from './local.ts'
 import { clampMss } from './mss.ts'
+import { decrement, setHop } from './next-hop.ts'
 import { PARSED, parse } from './parse.ts'
-import type { Fragments, Resolver, Services } from './parts.ts'
+import type { Fragments, Resolver, Services, Waiting } from './parts.ts'
 import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
@@ -42,6 +41,7 @@ export class Router {
   hooks: Hooks
   resolver!: Resolver
   fragments!: Fragments
+  waiting: Waiting | null = null
   services!: Services
   private readonly host: RouterHost
   /** Packets of the batch in hand that go on to PREROUTING. */
@@ -130,14 +130,14 @@ export class Router {
 
   /** PREROUTING and the routing decision. */
   private ingress(slot: number, nowMs: number): void {
-    const { host, hooks } = this
-    const { ip } = host
+    const { hooks } = this
     const row = slot << IP_SHIFT
-    if (!hooks.idle(Hook.Prerouting)) {
-      const verdict = hooks.run(Hook.Prerouting, slot, nowMs)
-      // Dropped, by name already, or taken.
-      if (verdict !== Verdict.Accept) return
-    }
+    if (!hooks.idle(Hook.Prerouting) && hooks.run(Hook.Prerouting, slot, nowMs) !== Verdict.Accept) return
+    this.decide(slot, row, nowMs)
+  }
+
+  private decide(slot: number, row: number, nowMs: number): void {
+    const { ip } = this.host
     const inIf = ip[row + Ip.InIf]
     const port = this.interfaces.port[inIf]
     if (isGroup(ip, row)) return this.input(slot, port, nowMs)
@@ -181,7 +181,7 @@ export class Router {
       this.errors.send(slot, Icmp4Code.TtlExceeded, Icmp6Code.HopLimitExceeded, 0, nowMs)
       return this.lose(port, slot, Drop.TtlExceeded)
     }
-    this.setHop(row, route)
+    setHop(this.routes, ip, row, route)
     const out = ip[row + Ip.OutIf]
     const mtu = interfaces.mtu[out]
     const size = segmentSize(host.pool, ip, slot)
@@ -192,34 +192,31 @@ export class Router {
       this.errors.send(slot, Icmp4Code.FragmentationNeeded, Icmp6Code.TooBig, mtu, nowMs)
       return this.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
     }
-    this.decrement(slot, row)
+    decrement(host.pool, ip, slot)
     if (!hooks.idle(Hook.Forward)) {
       const verdict = hooks.run(Hook.Forward, slot, nowMs)
       if (verdict !== Verdict.Accept) return
     }
-    if ((interfaces.flags[out] & IfFlag.ClampMss) !== 0) clampMss(host.pool, ip, slot, mtu)
+    this.forwarded(slot, out, nowMs)
+  }
+
+  private forwarded(slot: number, out: number, nowMs: number): void {
+    const { flags, mtu } = this.interfaces
+    if ((flags[out] & IfFlag.ClampMss) !== 0) clampMss(this.host.pool, this.host.ip, slot, mtu[out])
     this.egress(slot, nowMs)
   }
 
-  private decrement(slot: number, row: number): void {
-    const { ip, pool } = this.host
-    const at = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
-    const ttl = ip[row + Ip.Ttl] - 1
-    ip[row + Ip.Ttl] = ttl
-    if (ip[row + Ip.Family] === 4) ipv4.setTtl(pool.view, at, ttl)
-    else ipv6.setTtl(pool.view, at, ttl)
-  }
-
-  /** The next hop: the route's gateway, or the destination itself. */
-  private setHop(row: number, route: number): void {
+  /** Goes on behind a hook with a packet that the filter had taken there. */
+  proceed(hook: Hook, slot: number, nowMs: number): void {
     const { ip } = this.host
-    const { words } = this.routes
-    const w = route * Route.Words
-    ip[row + Ip.Route] = route
-    ip[row + Ip.OutIf] = words[w + Route.OutIf]
-    const direct = words[w + Route.HopFamily] === 0
-    for (let i = 0; i < 4; i++)
-      ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
+    const row = slot << IP_SHIFT
+    if (hook === Hook.Prerouting) return this.decide(slot, row, nowMs)
+    if (hook === Hook.Input) return this.local.deliver(slot, this.interfaces.port[ip[row + Ip.InIf]], nowMs)
+    if (hook === Hook.Forward) return this.forwarded(slot, ip[row + Ip.OutIf], nowMs)
+    if (hook === Hook.Postrouting) return this.leave(slot, row, nowMs)
+    // Somebody else may have given it another mark or destination.
+    if (!this.routeOwn(slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
+    this.egress(slot, nowMs)
   }
 
   /**
@@ -253,7 +250,7 @@ export class Router {
     }
     const route = this.routes.lookup(ip, slot)
     if (route < 0 || this.routes.words[route * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
-    this.setHop(row, route)
+    setHop(this.routes, ip, row, route)
     return true
   }
 
@@ -265,13 +262,15 @@ export class Router {
 
   /** POSTROUTING, size, neighbour. */
   private egress(slot: number, nowMs: number): void {
-    const { hooks, host, interfaces } = this
-    const { ip } = host
+    const { hooks } = this
     const row = slot << IP_SHIFT
-    if (!hooks.idle(Hook.Postrouting)) {
-      const verdict = hooks.run(Hook.Postrouting, slot, nowMs)
-      if (verdict !== Verdict.Accept) return
-    }
+    if (!hooks.idle(Hook.Postrouting) && hooks.run(Hook.Postrouting, slot, nowMs) !== Verdict.Accept) return
+    this.leave(slot, row, nowMs)
+  }
+
+  private leave(slot: number, row: number, nowMs: number): void {
+    const { host, interfaces } = this
+    const { ip } = host
     const out = ip[row + Ip.OutIf]
     const mtu = interfaces.mtu[out]
     if (segmentSize(host.pool, ip, slot) > mtu || (ip[row + Ip.Frag] & Frag.Reassembled) !== 0) {
@@ -285,6 +284,7 @@ export class Router {
   forget(port: number, alsoStatic: boolean): void {
     const iface = this.interfaces.ofPort[port]
     if (iface < 0) return
+    this.waiting?.flush(iface)
     this.resolver.flush(iface, alsoStatic)
     this.fragments.flush(iface)
   }

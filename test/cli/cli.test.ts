@@ -29,15 +29,23 @@ describe('help', () => {
     }
   })
 
-  it.each(['up', 'check', 'reload', 'show', 'show fdb', 'capture', 'flush fdb', 'demo'])(
-    'of %s',
-    async (command) => {
-      const { code, stdout } = await taploom(...command.split(' '), '--help')
-      expect(code).toBe(0)
-      expect(stdout).toContain(`Usage: taploom ${command}`)
-      expect(stdout).toContain('--socket')
-    },
-  )
+  it.each([
+    'up',
+    'check',
+    'reload',
+    'show',
+    'show fdb',
+    'capture',
+    'conntrack delete',
+    'flush fdb',
+    'flush conntrack',
+    'demo',
+  ])('of %s', async (command) => {
+    const { code, stdout } = await taploom(...command.split(' '), '--help')
+    expect(code).toBe(0)
+    expect(stdout).toContain(`Usage: taploom ${command}`)
+    expect(stdout).toContain('--socket')
+  })
 
   it('tells the version', async () => {
     expect(await taploom('--version')).toEqual({ code: 0, stdout: `${version}\n`, stderr: '' })
@@ -55,6 +63,8 @@ describe('bad usage is exit code 2', () => {
     ['capture web -w x --count 0', 'Expected a whole number from 1.'],
     ['capture web -w x --duration -3', 'Expected seconds, more than 0.'],
     ['show fdb --vlan 4095', 'Expected a whole number from 0 to 4094.'],
+    ['conntrack delete', 'use "taploom flush conntrack" for all of them'],
+    ['conntrack delete --prot tcp', 'Did you mean --proto?'],
     ['check a.yaml b.yaml', 'too many arguments'],
   ])('%s', async (words, says) => {
     const { code, stdout, stderr } = await taploom(...words.split(' '))

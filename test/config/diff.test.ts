@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Change, diffConfig } from '../../src/config/diff.ts'
-import type { RouterChange } from '../../src/config/diff-router.ts'
+import { filterOf, type RouterChange } from '../../src/config/diff-router.ts'
 import { checkConfigObject } from '../../src/config/load.ts'
 import type { FabricConfig, InterfaceConfig, RouterConfig } from '../../src/config/types.ts'
+import { NO_RULES } from '../../src/control/rules.ts'
 import { configObject } from './configs.ts'
 
 /** A fabric that only remembers, and refuses steps in an order that a real one could not do. */
@@ -72,6 +73,9 @@ function applyToRouters(model: FabricConfig, change: RouterChange): void {
       nat: [],
       rules: [],
       profile: 'linux',
+      sets: [],
+      nflog: [],
+      conntrack: NO_RULES.config.conntrack,
     }
     return
   }
@@ -113,8 +117,7 @@ function applyToRouters(model: FabricConfig, change: RouterChange): void {
       break
     }
     case 'set-rules': {
-      const { nat, rules, profile } = change
-      Object.assign(router, { nat, rules, profile })
+      Object.assign(router, filterOf(change))
     }
   }
 }

@@ -127,7 +127,7 @@ describe('interfaces that cannot be', () => {
     ],
     [
       router('interface: {}'),
-      '4:5  ~interface: found an unknown key, expected interfaces, routes, policies, nat, rules, rules6 or profile (did you mean interfaces?)',
+      '4:5  ~interface: found an unknown key, expected interfaces, routes, policies, nat, rules, rules6, sets, setFiles, nflog, conntrack or profile (did you mean interfaces?)',
     ],
     [
       router("interfaces: { 'a.b': { memory: {} } }"),
@@ -450,7 +450,7 @@ describe('everything else', () => {
     [router('profile: bsd'), "4:14  ~profile: found 'bsd', expected linux or rfc"],
     [
       router('interfaces: {}\nroutez: []'),
-      '5:5  ~routez: found an unknown key, expected interfaces, routes, policies, nat, rules, rules6 or profile (did you mean routes?)',
+      '5:5  ~routez: found an unknown key, expected interfaces, routes, policies, nat, rules, rules6, sets, setFiles, nflog, conntrack or profile (did you mean routes?)',
     ],
   ]
   it.each(table)('%j', (text, message) => {
@@ -553,6 +553,17 @@ describe('a good router', () => {
       nat: [],
       rules: [],
       profile: 'linux',
+      sets: [],
+      nflog: [],
+      conntrack: {
+        max: 1048576,
+        perSource: 0,
+        timeouts: {},
+        loose: true,
+        liberal: false,
+        maxRetrans: 3,
+        filtering: 'endpoint-independent',
+      },
     })
   })
 

@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ConfigError } from '../../src/config/error.ts'
 import { type CaptureFeed, captureFeed } from '../../src/control/capture-stream.ts'
 import { ControlClient } from '../../src/control/client.ts'
+import type { ConnectionRow, SetRow } from '../../src/control/model.ts'
 import { ControlServer, type PortFilter, type Served } from '../../src/control/server.ts'
 import { counterRow, dropRow, fdbRow, portStatus, statusReport } from '../support/model.ts'
 
@@ -38,8 +39,20 @@ class FakeFabric implements Served {
   neighbors = () => []
   leases = () => []
   rules = () => ['*filter', 'COMMIT']
-  conntrack = () => []
   interfaces = () => []
+  sets = (): SetRow[] => []
+  conntrack(query?: object): ConnectionRow[] {
+    this.asked.push(query)
+    return []
+  }
+  async deleteConntrack(query: object) {
+    this.asked.push(query)
+    return 2
+  }
+  async flushConntrack(router?: string) {
+    this.asked.push(router)
+    return 3
+  }
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {
@@ -315,6 +328,41 @@ describe('capture', () => {
     })
     await expect(client.stream('/v1/capture', { port: 'web' })).rejects.toMatchObject({
       message: 'port lan.web is being captured already',
+    })
+  })
+})
+
+describe('connections', () => {
+  beforeEach(() => serve())
+
+  it('are asked for in the words of conntrack(8)', async () => {
+    expect(await client.get('/v1/conntrack', { proto: 'tcp', dport: 443, srcNat: true })).toEqual([])
+    expect(fabric.asked).toEqual([{ proto: 'tcp', dport: '443', srcNat: true }])
+    await expect(client.get('/v1/conntrack', { port: 1 })).rejects.toMatchObject({ status: 400 })
+  })
+
+  it('are deleted and flushed, and how many is told', async () => {
+    expect(await client.post('/v1/conntrack/delete', { src: '10.0.0.1', router: 'edge' })).toEqual({
+      deleted: 2,
+    })
+    expect(await client.post('/v1/conntrack/flush', {})).toEqual({ deleted: 3 })
+    expect(fabric.asked).toEqual([{ src: '10.0.0.1', router: 'edge' }, undefined])
+  })
+
+  it("what cannot be meant is the asker's mistake", async () => {
+    const refuse = (name: string, message: string) => () => {
+      throw Object.assign(new Error(message), { name, kind: 'router' })
+    }
+    fabric.conntrack = refuse('BadFilter', "unknown state 'OPEN'")
+    await expect(client.get('/v1/conntrack', { state: 'OPEN' })).rejects.toMatchObject({
+      status: 400,
+      code: 'bad-filter',
+      message: "unknown state 'OPEN'",
+    })
+    fabric.sets = refuse('UnknownName', 'no router x')
+    await expect(client.get('/v1/sets', { router: 'x' })).rejects.toMatchObject({
+      status: 404,
+      code: 'unknown-router',
     })
   })
 })

@@ -55,7 +55,7 @@ class Lab {
   constructor(keys: object, dad = false) {
     const neighbours = NeighbourTable.memory(64, 7)
     const writer = new RouteWriter(1024)
-    const apply = async (command: Parameters<Engine['apply']>[0]) => this.engine.apply(command)
+    const apply = async (command: Parameters<Engine['apply']>[0]) => void this.engine.apply(command)
     const log = { info() {}, error() {}, warn: (_: object, text: string) => this.warnings.push(text) }
     this.services = new RouterServices({ id: 0, name: 'r', neighbours }, apply, log)
     this.engine.notifyPunt = () => this.notified++

@@ -4,7 +4,7 @@
  * an example of, Ctrl-C, and nothing left.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -147,6 +147,29 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
     expect(await example.ping('na-internet', '10.91.0.2', 1)).toBe(0)
   },
 
+  async 'filter.yaml'(example) {
+    expect(await example.ping('fi-lan', '203.0.113.2')).toBe(2)
+    // Blocked: told so, and kept in the file of its group.
+    expect(await example.ping('fi-lan', '192.0.2.7', 1)).toBe(0)
+    await expect.poll(() => statSync(example.path('filter.pcapng')).size).toBeGreaterThan(200)
+    const { stdout } = await example.ask('show', 'sets')
+    expect(stdout).toMatch(/\nadd services 203\.0\.113\.2,udp:53 timeout 0 packets 0 bytes 0\n/)
+    expect(stdout).toMatch(/\ncreate office hash:ip .*\nadd office 10\.92\.0\.2\n/)
+    const listed = await example.ask('show', 'conntrack', '-p', 'icmp', '--src', '10.92.0.0/24', '--json')
+    expect(JSON.parse(listed.stdout).length).toBeGreaterThan(0)
+    const none = await example.ask('conntrack', 'delete', '-p', 'tcp', '--dport', '22')
+    expect([none.code, none.stdout]).toEqual([1, '0 connections deleted\n'])
+    const deleted = await example.ask('conntrack', 'delete', '-s', '10.92.0.2')
+    expect([deleted.code, deleted.stdout]).toEqual([0, '1 connection deleted\n'])
+    expect((await example.ask('flush', 'conntrack', '--json')).stdout).toBe('{\n  "deleted": 0\n}\n')
+    const bad = await example.ask('conntrack', 'delete', '--state', 'OPEN')
+    expect([bad.code, bad.stderr]).toEqual([
+      2,
+      expect.stringContaining("unknown state 'OPEN'; supported: NONE,"),
+    ])
+    expect((await example.ask('conntrack', 'delete')).code).toBe(2)
+  },
+
   async 'hosts.yaml'(example) {
     // The machine of a test may have forwarding on, and would then not listen.
     const [web, far] = [example.space('hs-web'), example.space('hs-far')]
@@ -254,6 +277,10 @@ const BEFORE: Record<string, (example: Example) => void> = {
     for (const rules of ['edge.rules', 'edge6.rules']) {
       example.write(readFileSync(directory + rules, 'utf8'), rules)
     }
+  },
+  'filter.yaml'(example) {
+    for (const file of ['filter.rules', 'filter.ipset'])
+      example.write(readFileSync(directory + file, 'utf8'), file)
   },
   'replay.yaml'(example) {
     const one = frame({ dst: BROADCAST, src: 0x99 })

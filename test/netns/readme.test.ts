@@ -99,7 +99,12 @@ describe.skipIf(lacking)(`the programs${lacking ? ` (skipped: ${lacking})` : ''}
       )
       expect(stderr).toBe('')
       expect(code).toBe(0)
-      const said = ["mac: '02:00:00:00:00:01'", "[ 'port lan.b: added' ]\n[ 'a', 'b' ]", '']
+      const said = [
+        "mac: '02:00:00:00:00:01'",
+        "[ 'port lan.b: added' ]\n[ 'a', 'b' ]",
+        'queued: 5, answered: 5',
+        '',
+      ]
       expect(stdout).toContain(said[i - 1])
     },
   )

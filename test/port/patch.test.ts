@@ -143,7 +143,7 @@ describe('two patched switches', () => {
     // Each turn of the loop adds a tag: a tunnel port on one side, a trunk on the other.
     const plane = new Plane(2)
     const a = plane.memory(0, 0, { vlan: { mode: 'tunnel', vid: 10 } })
-    const add = (index: number, peer: number, id: number, vlan: PortSettings['vlan']): void =>
+    const add = (index: number, peer: number, id: number, vlan: PortSettings['vlan']): number =>
       plane.engine.apply({
         op: 'port-add',
         switch: id,

@@ -3,6 +3,7 @@
  * Targets that do more than decide. Each returns CONTINUE (the next rule is tried, as xtables' XT_CONTINUE) or
  * a Verdict. A rewrite changes the row and the bytes, and the checksums incrementally (wire/).
  */
+import { Drop } from '../../packet/drop.ts'
 import { Hook, Verdict } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { Flag, META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
@@ -10,7 +11,7 @@ import { checksumOf } from '../../wire/checksum.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
 import * as ipv6 from '../../wire/ipv6.ts'
 import { Manip } from '../nat/range.ts'
-import { PASS } from './host.ts'
+import { PASS, Queued } from './host.ts'
 import { Body, Target } from './layout.ts'
 import { tosOf } from './match-variable.ts'
 import { setMss } from './mss.ts'
@@ -82,9 +83,13 @@ function actOnce(
       return CONTINUE
     case Target.Queue: {
       const queue = arg + balance(ip, row, arg2 & 0xffff)
-      if (host.queue(slot, queue, plane.hook, plane.step, nowMs)) return Verdict.Stolen
+      const queued = host.queue(slot, queue, plane.hook, plane.step, nowMs)
+      if (queued === Queued.Taken) return Verdict.Stolen
       // Nobody listens: dropped, or with --queue-bypass as if it had been accepted.
-      return arg2 >>> 17 === 1 ? Verdict.Accept : Verdict.Drop
+      const bypass = queued === Queued.Nobody && arg2 >>> 17 === 1
+      if (bypass || queued === Queued.FullAccept) return Verdict.Accept
+      plane.reason = queued === Queued.Nobody ? Drop.QueueNobody : Drop.QueueFull
+      return Verdict.Drop
     }
     case Target.Notrack:
       if (ip[row + Ip.CtState] === 0) conntrack.untrack(slot)

@@ -42,6 +42,8 @@ export interface ConntrackLike {
   tuple(node: number, into: Int32Array): void
   /** The entry is free, or a TCP connection that has ended (TIME_WAIT, CLOSE). */
   closed(entry: number): boolean
+  /** The entry is free. */
+  ended(entry: number): boolean
   tick(nowMs: number): void
 }
 
@@ -73,8 +75,17 @@ export interface FilterHost {
   /** The least MTU of the ways to the packet's destination and to its source: TCPMSS. */
   pathMtu(slot: number): number
   /**
-   * Gives a packet to whoever listens on a queue; Netfilter.resume goes on with it. False: nobody does.
+   * Gives a packet to whoever listens on a queue; Netfilter.resume goes on with it.
    * @param step to hand to `resume`
    */
-  queue(slot: number, queue: number, hook: Hook, step: number, nowMs: number): boolean
+  queue(slot: number, queue: number, hook: Hook, step: number, nowMs: number): Queued
+}
+
+/** What became of a packet that a rule wants queued. */
+export const enum Queued {
+  Taken = 0,
+  Nobody = 1,
+  /** There is no room, and what the queue then says. */
+  FullAccept = 2,
+  FullDrop = 3,
 }

@@ -9,7 +9,7 @@
  * Runs in the control thread. What a rule says about its lines (prefix, options) is looked up by its counter.
  */
 import type { RingReader } from '../../packet/ring.ts'
-import type { Chain, LogTarget, Rule, RuleSet } from '../model.ts'
+import type { Chain, LogTarget, NflogTarget, Rule, RuleSet } from '../model.ts'
 import { printAddress } from '../value.ts'
 import { counted } from './counters.ts'
 import { LogKind, LogRecord } from './report.ts'
@@ -28,6 +28,24 @@ const ETHERNET = 14
 const HOOKS = ['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']
 const FLAG_NAMES = ['CWR', 'ECE', 'URG', 'ACK', 'PSH', 'RST', 'SYN', 'FIN']
 const FLAG_BITS = [128, 64, 32, 16, 8, 4, 2, 1]
+
+/** A record of either ring, copied out of it. */
+export interface Recorded {
+  /** By LogRecord. */
+  words: Int32Array
+  bytes: Uint8Array
+}
+
+/** The oldest record; null when there is none. */
+export function takeRecord(ring: RingReader): Recorded | null {
+  const at = ring.next()
+  if (at < 0) return null
+  const words = ring.words.slice(at >> 2, (at >> 2) + LogRecord.Words)
+  const from = at + LogRecord.Words * 4
+  const bytes = ring.bytes.slice(from, from + words[LogRecord.Captured])
+  ring.release()
+  return { words, bytes }
+}
 
 /** Makes lines of one rule set's records. */
 export class LogLines {
@@ -55,23 +73,30 @@ export class LogLines {
 
   /** The oldest record of the ring as a line; null when there is none. */
   next(ring: RingReader): LogLine | null {
-    const at = ring.next()
-    if (at < 0) return null
-    const words = ring.words.slice(at >> 2, (at >> 2) + LogRecord.Words)
-    const from = at + LogRecord.Words * 4
-    const bytes = ring.bytes.slice(from, from + words[LogRecord.Captured])
-    ring.release()
-    return this.line(words, bytes)
+    const record = takeRecord(ring)
+    return record && this.line(record)
   }
 
-  private line(words: Int32Array, bytes: Uint8Array): LogLine {
+  /** The NFLOG that a record is of; null: the rules are other ones by now. */
+  nflogOf({ words }: Recorded): NflogTarget | null {
+    const target = this.ruleOf(words)?.target
+    return target?.kind === 'NFLOG' ? target : null
+  }
+
+  private ruleOf(words: Int32Array): Rule | undefined {
+    const family = words[LogRecord.Hook] >> 8
+    return this.places.get(family)?.[words[LogRecord.Rule]]?.what as Rule | undefined
+  }
+
+  line({ words, bytes }: Recorded): LogLine {
     const family = words[LogRecord.Hook] >> 8
     const found = this.places.get(family)?.[words[LogRecord.Rule]]
     const rule = found?.what as Rule | undefined
     const target = rule?.target?.kind === 'LOG' ? rule.target : null
+    const said = rule?.target?.kind === 'NFLOG' ? rule.target.prefix : (target?.prefix ?? '')
     const trace = words[LogRecord.Kind] === LogKind.Trace
     const place = found?.place ?? HOOKS[words[LogRecord.Hook] & 0xff]
-    const prefix = trace ? `TRACE: ${place} ` : (target?.prefix ?? '')
+    const prefix = trace ? `TRACE: ${place} ` : said
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     const parts = [
       `${prefix}IN=${this.interfaceName(words[LogRecord.InIf])} OUT=${this.interfaceName(words[LogRecord.OutIf])}`,
@@ -87,12 +112,14 @@ export class LogLines {
     }
   }
 
-  private interfaceName(index: number): string {
+  interfaceName(index: number): string {
     return index < 0 ? '' : (this.interfaces[index] ?? String(index))
   }
 }
 
 function macs(words: Int32Array, bytes: Uint8Array): string {
+  // What was made here has no header yet, or that of the request it answers.
+  if (words[LogRecord.InIf] < 0) return ''
   if ((words[LogRecord.Flags] & NO_ETHERNET) !== 0 || words[LogRecord.L3] < ETHERNET) return ''
   return `MAC=${[...bytes.subarray(0, ETHERNET)].map((b) => b.toString(16).padStart(2, '0')).join(':')}`
 }

@@ -24,7 +24,7 @@ export class Plane {
   short = 0
   /** 1: something was asked whose answer may be another for the next packet of this flow. */
   variable = 0
-  /** The step of the hook in hand (netfilter.ts): where a queued packet goes on. */
+  /** The Step in hand (netfilter.ts): where a queued packet goes on. */
   step = 0
   /** 1: the packet in hand is refused, with this reply (FilterHost.reject). */
   refused = 0

@@ -1,24 +1,23 @@
 // HOT
 /**
- * What rules want told: LOG and TRACE as records of one ring, NFLOG as records of another (packet/record.ts).
- * The control thread reads them and makes lines (log-line.ts) and files of them; no string is made here. A
- * ring without room, or more than `linesPerS`, is counted in `lost`: a packet never waits for its line.
+ * What rules want told: LOG and TRACE as records of one ring, NFLOG as records of another. The control thread
+ * reads them and makes lines (log-line.ts) and files of them; no string is made here. A ring without room, or
+ * more than `linesPerS`, is counted in `lost`: a packet never waits for its line.
  *
  *     record   LogRecord.Words int32 | the first bytes of the frame, LogRecord.Captured of them
  */
-import { wordsOf } from '../../packet/egress.ts'
 import { Hook } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { Clock, META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { PlaneMemory } from '../../packet/memory.ts'
 import type { Pool } from '../../packet/pool.ts'
-import { putRecord } from '../../packet/record.ts'
 import { RingWriter } from '../../packet/ring.ts'
 import type { Plane } from './plane.ts'
 
 export const enum LogKind {
   Log = 0,
   Trace = 1,
+  Nflog = 2,
 }
 
 export const enum LogRecord {
@@ -44,6 +43,7 @@ export const enum LogRecord {
   Protocol = 13,
   /** Number of the rule set, as `load` was told. */
   Generation = 14,
+  GsoSize = 15,
   Words = 16,
 }
 
@@ -53,20 +53,20 @@ const SNAP = 192
 export interface ReportMemory {
   log: SharedArrayBuffer
   nflog: SharedArrayBuffer
+  /** One double: records there was no room for, or that were too many. */
+  lost?: SharedArrayBuffer
 }
 
 export class Report {
   /** Lines per second that LOG may cause. */
   linesPerS = 1000
-  /** Records that did not fit. */
-  lost = 0
   generation = 0
   /** By slot: 1 = TRACE has marked the packet. */
   readonly traced: Uint8Array
   private readonly plane: PlaneMemory
   private readonly logRing: RingWriter | null
   private readonly nflogRing: RingWriter | null
-  private readonly poolWords: Int32Array
+  private readonly losses: Float64Array
   private credit = 0
   private filledMs = -1
 
@@ -76,7 +76,12 @@ export class Report {
     this.traced = new Uint8Array(pool.size)
     this.logRing = memory ? new RingWriter(memory.log) : null
     this.nflogRing = memory ? new RingWriter(memory.nflog) : null
-    this.poolWords = wordsOf(pool)
+    this.losses = new Float64Array(memory?.lost ?? new SharedArrayBuffer(8))
+  }
+
+  /** Records that did not fit. */
+  get lost(): number {
+    return this.losses[0]
   }
 
   log(plane: Plane, slot: number, rule: number, nowMs: number): void {
@@ -87,38 +92,39 @@ export class Report {
       this.filledMs = nowMs
     }
     if (this.credit < 1) {
-      this.lost++
+      this.losses[0]++
       return
     }
     this.credit -= 1
-    this.put(plane, slot, rule, LogKind.Log)
+    this.put(this.logRing, plane, slot, rule, LogKind.Log, SNAP)
   }
 
   /** A traced packet has come to this rule, or policy, and it fits. */
   trace(plane: Plane, slot: number, rule: number): void {
-    this.put(plane, slot, rule, LogKind.Trace)
+    this.put(this.logRing, plane, slot, rule, LogKind.Trace, SNAP)
   }
 
+  /** @param size most bytes, from the IP header on */
   nflog(plane: Plane, slot: number, rule: number, size: number): void {
-    const { ip } = plane
-    const ring = this.nflogRing
-    const direction = plane.hook | (ip[(slot << IP_SHIFT) + Ip.Family] << 8)
-    if (
-      ring === null ||
-      !putRecord(ring, this.plane, plane.pool, this.poolWords, rule, direction, slot, 0, size)
-    )
-      this.lost++
+    const most = plane.ip[(slot << IP_SHIFT) + Ip.L3] + size
+    this.put(this.nflogRing, plane, slot, rule, LogKind.Nflog, most)
   }
 
-  private put(plane: Plane, slot: number, rule: number, kind: LogKind): void {
-    const ring = this.logRing
+  private put(
+    ring: RingWriter | null,
+    plane: Plane,
+    slot: number,
+    rule: number,
+    kind: LogKind,
+    most: number,
+  ): void {
     const { ip, meta, pool } = plane
     const row = slot << IP_SHIFT
     const m = slot << META_SHIFT
-    const captured = meta[m + Meta.Len] < SNAP ? meta[m + Meta.Len] : SNAP
+    const captured = meta[m + Meta.Len] < most ? meta[m + Meta.Len] : most
     const at = ring === null ? -1 : ring.reserve(LogRecord.Words * 4 + captured)
     if (ring === null || at < 0) {
-      this.lost++
+      this.losses[0]++
       return
     }
     const { words } = ring
@@ -138,6 +144,7 @@ export class Report {
     words[w + LogRecord.Flags] = meta[m + Meta.Flags]
     words[w + LogRecord.Protocol] = ip[row + Ip.Proto]
     words[w + LogRecord.Generation] = this.generation
+    words[w + LogRecord.GsoSize] = meta[m + Meta.GsoSize]
     const from = slot * SLOT_SIZE + meta[m + Meta.Head]
     const to = at + LogRecord.Words * 4
     for (let i = 0; i < captured; i++) ring.bytes[to + i] = pool.bytes[from + i]

@@ -124,7 +124,7 @@ function prefixesOf(set: IpSet): number[] {
 function insert(memory: SetMemory, element: SetElement, nowMs: number): void {
   const { entryWords, slots } = memory
   const words = new Int32Array(memory.words)
-  const key = element.fields.flatMap((field, i) => fieldWords(field, memory.fields[i], memory))
+  const key = keyOf(memory, element)
   let slot = hashWords(key, key.length) & (slots - 1)
   while (words[slot * entryWords] !== 0) slot = (slot + 1) & (slots - 1)
   words[slot * entryWords + SetEntry.Flags] = SetFlag.Used | (element.nomatch ? SetFlag.Nomatch : 0)
@@ -135,6 +135,11 @@ function insert(memory: SetMemory, element: SetElement, nowMs: number): void {
   const counters = new Float64Array(memory.counters)
   counters[2 * slot] = Number(element.packets)
   counters[2 * slot + 1] = Number(element.bytes)
+}
+
+/** The words that an element is found by. */
+export function keyOf(memory: SetMemory, element: SetElement): number[] {
+  return element.fields.flatMap((field, i) => fieldWords(field, memory.fields[i], memory))
 }
 
 function fieldWords(field: SetField, kind: Field, { addressWords }: SetMemory): number[] {

@@ -94,6 +94,10 @@ export class Tracker implements ConntrackLike {
     return state === TcpState.TimeWait || state === TcpState.Close
   }
 
+  ended(entry: number): boolean {
+    return (this.words[(entry << ENT_SHIFT) + Ent.Status] & Status.Live) === 0
+  }
+
   tick(nowMs: number): void {
     this.conntrack.tick(nowMs)
   }

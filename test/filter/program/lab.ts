@@ -13,7 +13,7 @@ import { parseRules } from '../../../src/filter/parse.ts'
 import { printRules } from '../../../src/filter/print.ts'
 import { compile } from '../../../src/filter/program/compile.ts'
 import { readCounters } from '../../../src/filter/program/counters.ts'
-import type { FilterHost } from '../../../src/filter/program/host.ts'
+import { type FilterHost, Queued } from '../../../src/filter/program/host.ts'
 import type { ProgramMemory } from '../../../src/filter/program/memory.ts'
 import { Report } from '../../../src/filter/program/report.ts'
 import { Tracker } from '../../../src/filter/program/tracker.ts'
@@ -144,7 +144,8 @@ export class Lab {
         return true
       },
       pathMtu: () => this.options.mtu ?? 1500,
-      queue: (slot, queue, hook, step) => this.listener?.(slot, queue, hook, step) ?? false,
+      queue: (slot, queue, hook, step) =>
+        this.listener?.(slot, queue, hook, step) ? Queued.Taken : Queued.Nobody,
     }
   }
 

@@ -2,8 +2,9 @@
 import { describe, expect, test } from 'vitest'
 import { parseRules } from '../../../src/filter/parse.ts'
 import { LogLines } from '../../../src/filter/program/log-line.ts'
+import { LogRecord } from '../../../src/filter/program/report.ts'
 import { Hook, Verdict } from '../../../src/packet/hooks.ts'
-import { RECORD_BYTES, Rec } from '../../../src/packet/record.ts'
+import { IP_SHIFT, Ip } from '../../../src/packet/ip.ts'
 import { RingReader } from '../../../src/packet/ring.ts'
 import { icmp, ipv4, ipv6, onesSum, pseudoHeader, type TcpParts, tcp, udp } from '../../support/frames.ts'
 import { Lab, type LabOptions, type Sent, type Way } from './lab.ts'
@@ -280,8 +281,9 @@ describe('reports', () => {
     const ring = new RingReader(lab.rings.nflog)
     // Counter 2: behind INPUT's policy and the first rule.
     const at = ring.next()
-    expect(ring.length).toBe(RECORD_BYTES + 20)
-    expect([ring.words[(at >> 2) + Rec.Port], ring.words[(at >> 2) + Rec.Direction]]).toEqual([
+    // An Ethernet header, and 20 bytes of the IP packet.
+    expect(ring.length).toBe(LogRecord.Words * 4 + 14 + 20)
+    expect([ring.words[(at >> 2) + LogRecord.Rule], ring.words[(at >> 2) + LogRecord.Hook]]).toEqual([
       2,
       2 | (4 << 8),
     ])
@@ -308,9 +310,9 @@ describe('reports', () => {
 
 describe('queues', () => {
   test('without a listener: dropped, or with --queue-bypass let through', () => {
-    expect(sent('filter FORWARD -j NFQUEUE --queue-num 3', u4()).end).toBe('filter')
+    expect(sent('filter FORWARD -j NFQUEUE --queue-num 3', u4()).end).toBe('queue-nobody')
     expect(sent('filter FORWARD -j NFQUEUE --queue-num 3 --queue-bypass', u4()).end).toBe('out eth1')
-    expect(sent('filter FORWARD -j QUEUE', u4()).end).toBe('filter')
+    expect(sent('filter FORWARD -j QUEUE', u4()).end).toBe('queue-nobody')
   })
 
   test('a listener takes the packet, and it goes on behind the table', () => {
@@ -325,7 +327,38 @@ describe('queues', () => {
     }
     expect(lab.send(u4()).end).toBe('stolen')
     expect([kept.queue, kept.hook]).toEqual([3, Hook.Forward])
-    expect(lab.filter.resume(kept.hook, kept.step, kept.slot, lab.nowMs)).toBe(Verdict.Drop)
+    expect(lab.filter.resume(kept.hook, kept.step, false, kept.slot, lab.nowMs)).toBe(Verdict.Drop)
     expect([lab.packets(0), lab.packets(1), lab.packets(2)]).toEqual([1, 0, 1])
+  })
+
+  test('repeat: once more through the same table', () => {
+    const lab = new Lab({
+      rules: '*mangle\n-A FORWARD -m mark ! --mark 1 -j NFQUEUE --queue-num 3\n-A FORWARD -j DROP\nCOMMIT\n',
+    })
+    let kept = { slot: -1, hook: 0 as Hook, step: -1 }
+    lab.listener = (slot, _queue, hook, step) => {
+      kept = { slot, hook, step }
+      return true
+    }
+    expect(lab.send(u4()).end).toBe('stolen')
+    lab.ip[(kept.slot << IP_SHIFT) + Ip.Mark] = 1
+    expect(lab.filter.resume(kept.hook, kept.step, true, kept.slot, lab.nowMs)).toBe(Verdict.Drop)
+    expect([lab.packets(0), lab.packets(1)]).toEqual([1, 1])
+  })
+
+  test('rules that change meanwhile: it goes on behind the same table of the new ones', () => {
+    const lab = new Lab({ rules: '*raw\n-A PREROUTING -j NFQUEUE --queue-num 3\nCOMMIT\n' })
+    let kept = { slot: -1, hook: 0 as Hook, step: -1 }
+    lab.listener = (slot, _queue, hook, step) => {
+      kept = { slot, hook, step }
+      return true
+    }
+    expect(lab.send(u4()).end).toBe('stolen')
+    lab.load({
+      rules:
+        '*raw\n-A PREROUTING -j DROP\nCOMMIT\n*mangle\n-A PREROUTING -m conntrack --ctstate NEW -j DROP\nCOMMIT\n',
+    })
+    expect(lab.filter.resume(kept.hook, kept.step, false, kept.slot, lab.nowMs)).toBe(Verdict.Drop)
+    expect([lab.packets(0), lab.packets(1)]).toEqual([0, 1])
   })
 })
