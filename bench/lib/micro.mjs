@@ -69,9 +69,14 @@ function routerReport(lpm, router, packetUs, kernelNs) {
     'The router:',
     '',
     atMost('established flows, 10,000 rules by 10', 1.1, router.rules),
-    kernelNs === null
-      ? `  ns a rule costs the first packet of a flow: ${router.nsPerRule.toFixed(2)} (the kernel: see --router)`
-      : atMost('ns a rule costs the first packet of a flow, by the kernel', 1, router.nsPerRule / kernelNs),
+    ...[
+      ['ns a rule costs the first packet of a flow', router.nsPerRule],
+      ['ns a rule that has nothing in common with its neighbours', router.nsPerScatteredRule],
+    ].map(([what, ns]) =>
+      kernelNs === null
+        ? `  ${what.padEnd(66)} (the kernel: see --router) ${ns.toFixed(2)}`
+        : atMost(what, kernelNs.toFixed(1), ns),
+    ),
     atMost('a packet, 1,000,000 connections of which 1,000 talk, by 1,000', 1.2, router.packetAmong),
     atMost('a packet, 1,000,000 connections that all talk, by 1,000', 1.2, packetAll),
     atMost('finding one, 1,000,000 connections of which 1,000 talk, by 1,000', 1.2, router.findAmong),

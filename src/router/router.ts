@@ -30,7 +30,6 @@ import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
 
 const GONE = -1
-
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
   memberCount = 0
@@ -68,8 +67,8 @@ export class Router {
   }
 
   process(batch: Batch, port: number, nowMs: number): void {
-    const iface = this.interfaces.ofPort[port]
     const { entering } = this
+    const iface = this.interfaces.ofPort[port]
     const lost = iface < 0 || !this.open
     // Replies may be sent while the batch goes on: its slots stay where they are.
     const { n, slots } = batch
@@ -83,7 +82,7 @@ export class Router {
     for (let i = 0; i < count; i++) this.ingress(entering[i], nowMs)
   }
 
-  /** The slot of a packet that is to enter PREROUTING, its row filled; -1 = it went another way. */
+  /** The slot of a packet that is to enter PREROUTING, its row filled; GONE = it went another way. */
   private receive(slot: number, iface: number, port: number, nowMs: number): number {
     const { host, interfaces } = this
     const { ip, pool } = host
@@ -135,7 +134,6 @@ export class Router {
     const row = slot << IP_SHIFT
     if (!hooks.idle(Hook.Prerouting)) {
       const verdict = hooks.run(Hook.Prerouting, slot, nowMs)
-      // Dropped, by name already, or taken.
       if (verdict !== Verdict.Accept) return
     }
     const inIf = ip[row + Ip.InIf]
