@@ -69,10 +69,13 @@ function routerReport(lpm, router, packetUs, kernelNs) {
     'The router:',
     '',
     atMost('established flows, 10,000 rules by 10', 1.1, router.rules),
-    atMost(
-      'ns a rule costs the first packet of a flow',
-      kernelNs === null ? Infinity : Number(kernelNs.toFixed(1)),
-      router.nsPerRule,
+    ...[
+      ['ns a rule costs the first packet of a flow', router.nsPerRule],
+      ['ns a rule that has nothing in common with its neighbours', router.nsPerScatteredRule],
+    ].map(([what, ns]) =>
+      kernelNs === null
+        ? `  ${what.padEnd(66)} (the kernel: see --router) ${ns.toFixed(2)}`
+        : atMost(what, kernelNs.toFixed(1), ns),
     ),
     atMost('a packet, 1,000,000 connections of which 1,000 talk, by 1,000', 1.2, router.packetAmong),
     atMost('a packet, 1,000,000 connections that all talk, by 1,000', 1.2, packetAll),
