@@ -52,6 +52,8 @@ const ORDER: readonly (readonly number[])[] = [
   [Step.Mangle, Step.NatSrc, Step.Confirm],
 ]
 const MAX_STEPS = 8
+/** FilterHost.reject */
+const TCP_RESET = -1
 const CACHE_LINES = 32768
 
 export interface NetfilterParts {
@@ -230,7 +232,7 @@ export class Netfilter implements Hooks {
     if (step === Step.Conntrack) return connections.track(slot, row, nowMs)
     if (step === Step.Confirm) return connections.confirm(slot, row, nowMs)
     const manip = step === Step.NatDst ? Manip.Destination : Manip.Source
-    if (connections.asks(slot, row, manip)) {
+    if (connections.asks(slot, row, manip) || connections.shows(row, manip)) {
       const program = plane.ip[row + Ip.Family] === 4 ? this.v4 : this.v6
       if (has(program, TableId.Nat, plane.hook)) {
         const verdict = this.table(TableId.Nat, slot, nowMs)
@@ -245,7 +247,8 @@ export class Netfilter implements Hooks {
     const iface = hook === Hook.Output ? ip[row + Ip.OutIf] : ip[row + Ip.InIf]
     if (refused !== 0) {
       this.connections.attached = ip[row + Ip.Ct]
-      host.reject(slot, reply, nowMs)
+      const sent = host.reject(slot, reply, nowMs)
+      if (sent && reply === TCP_RESET && ip[row + Ip.Ct] >= 2) conntrack.close(ip[row + Ip.Ct] >> 1, nowMs)
       this.connections.attached = -1
     }
     if (this.wantsWhole) conntrack.drop(slot)
