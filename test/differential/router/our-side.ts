@@ -84,6 +84,7 @@ export class OurSide {
         mappings: Mappings.memory(1024, 1, true),
         report: { log: ringMemory(4096), nflog: ringMemory(4096) },
       },
+      punt: { ring: ringMemory(1024), signal: new SharedArrayBuffer(4) },
       neighbours: staticNeighbours(world),
       seed: 7,
     })
