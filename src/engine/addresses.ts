@@ -123,6 +123,7 @@ export class Addresses {
     four.forEach((a, i) => {
       interfaces.address4[base + i] = a.address[0]
       interfaces.prefix4[base + i] = a.length
+      interfaces.own4(a.address[0])
     })
     six.forEach((a, i) => {
       interfaces.address6.set(a.address, (base + i) * 4)

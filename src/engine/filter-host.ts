@@ -5,11 +5,12 @@
 import { type FilterHost, Queued } from '../filter/program/host.ts'
 import type { Drop } from '../packet/drop.ts'
 import type { Hook } from '../packet/hooks.ts'
-import { IP_SHIFT, Ip } from '../packet/ip.ts'
+import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
 import { MAX_ADDRESSES } from '../router/interfaces.ts'
 import { resetFor } from '../router/reset.ts'
 import type { Router } from '../router/router.ts'
 import { Route, RouteKind } from '../router/routes.ts'
+import { sumHolds } from '../router/sum.ts'
 import type { PacketQueues } from './queue.ts'
 import type { EngineRouterHost } from './router-host.ts'
 
@@ -22,6 +23,7 @@ const BROADCAST = 8
 const MULTICAST = 32
 const UNREACHABLE = 128
 const LOOSE = 1
+const ACCEPT_LOCAL = 4
 /** TCP reset instead of an ICMP error. */
 const RESET = -1
 
@@ -42,40 +44,57 @@ export class RouterFilterHost implements FilterHost {
     this.host.lose(iface < 0 ? this.home : this.router.interfaces.port[iface], slot, reason)
   }
 
-  reject(slot: number, how: number, nowMs: number): void {
+  reject(slot: number, how: number, nowMs: number): boolean {
     const { router } = this
-    if (how !== RESET) return router.errors.send(slot, how, how, 0, nowMs)
-    const made = resetFor(this.host, slot)
+    // Nobody is told of a packet that may not have been his (nf_reject_verify_csum).
+    const later = (this.host.ip[(slot << IP_SHIFT) + Ip.Frag] & Frag.Later) !== 0
+    const row = slot << IP_SHIFT
+    const { ip } = this.host
+    // Linux does not refuse an IPv6 packet that ends with its headers (reject6_csum_ok).
+    if (ip[row + Ip.Family] === 6 && ip[row + Ip.L4] - ip[row + Ip.L3] >= ip[row + Ip.Length]) return false
+    if (later || !sumHolds(this.host.pool, this.host.ip, slot)) return false
+    if (how !== RESET) {
+      router.errors.send(slot, how, how, 0, nowMs)
+      return true
+    }
+    const made = resetFor(this.host, slot, 0)
     if (made >= 0) router.originate(made, nowMs)
+    return made >= 0
   }
 
   addressType(ip: Int32Array, at: number, family: number, iface: number): number {
     const { interfaces, routes } = this.router
     const first = ip[at]
     if (family === 4) {
-      if (first === -1) return BROADCAST
+      // As in the kernel's local table, and its inet_addr_type.
+      if (first === -1 || first === 0) return BROADCAST
       if (first >>> 28 === 14) return MULTICAST
-      if (first === 0) return UNSPEC
+      if (first >>> 24 === 127) return LOCAL
     } else {
       if (first >>> 24 === 0xff) return MULTICAST
       if ((first | ip[at + 1] | ip[at + 2] | ip[at + 3]) === 0) return UNSPEC
     }
     const route = routes.find(ip, at, family)
-    if (route < 0) return UNREACHABLE
-    const type = TYPE_OF_KIND[routes.words[route * Route.Words + Route.Kind]]
-    if (type !== LOCAL || iface < 0) return type
+    // Of IPv6, every address that is not a group's is unicast, ours too (xt_addrtype, match_type6).
+    const also = family === 4 ? 0 : UNICAST
+    if (route < 0) return UNREACHABLE | also
+    const type = TYPE_OF_KIND[routes.words[route * Route.Words + Route.Kind]] | also
+    if ((type & LOCAL) === 0 || iface < 0) return type
     const own =
       family === 4
         ? interfaces.has4(iface, first)
         : interfaces.find6(iface, first, ip[at + 1], ip[at + 2], ip[at + 3]) >= 0
-    return own ? LOCAL : UNICAST
+    return own ? LOCAL | also : UNICAST
   }
 
   reversePath(slot: number, flags: number): boolean {
     const { routes } = this.router
     const { ip } = this.host
     const back = routes.reverse(ip, slot)
-    if (back < 0 || routes.words[back * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
+    if (back < 0) return false
+    const kind = routes.words[back * Route.Words + Route.Kind]
+    if (kind !== RouteKind.Unicast && !(kind === RouteKind.Local && (flags & ACCEPT_LOCAL) !== 0))
+      return false
     const inIf = ip[(slot << IP_SHIFT) + Ip.InIf]
     return (flags & LOOSE) !== 0 || routes.words[back * Route.Words + Route.OutIf] === inIf
   }

@@ -53,9 +53,9 @@ const ORDER: readonly (readonly number[])[] = [
   [Step.Mangle, Step.NatSrc, Step.Confirm],
 ]
 const MAX_STEPS = 8
-/** ICMP type << 8 | code: communication administratively prohibited. */
-const PROHIBITED4 = (3 << 8) | 13
-const PROHIBITED6 = (1 << 8) | 1
+/** ICMP type << 8 | code: communication administratively prohibited, of IPv4 and IPv6. */
+const PROHIBITED = [(3 << 8) | 13, (1 << 8) | 1]
+const TCP_RESET = -1 // of FilterHost.reject
 const CACHE_LINES = 32768
 
 export interface NetfilterParts {
@@ -94,7 +94,7 @@ export class Netfilter implements Hooks {
   private readonly connections: Connections
   private readonly report: Report
   private readonly seed: number
-  /** Changes when a conntrack entry begins to stand for another connection. */
+  /** Changes when an entry begins to stand for another connection. */
   private readonly serials: Int32Array
   /** By slot of a packet in a queue: the serial of its connection. */
   private readonly queuedSerial: Int32Array
@@ -115,9 +115,8 @@ export class Netfilter implements Hooks {
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
-    // Read at random places: without, each would cost a page walk as well.
     native.hugePages(new Uint8Array(this.serials.buffer))
-    native.hugePages(new Uint8Array(this.cache.lines.buffer))
+    native.hugePages(new Uint8Array(this.cache.lines.buffer)) // both are read at random places
   }
 
   /**
@@ -259,7 +258,7 @@ export class Netfilter implements Hooks {
     if (step === Step.Conntrack) return connections.track(slot, row, nowMs)
     if (step === Step.Confirm) return connections.confirm(slot, row, nowMs)
     const manip = step === Step.NatDst ? Manip.Destination : Manip.Source
-    if (connections.asks(slot, row, manip)) {
+    if (connections.asks(slot, row, manip) || connections.shows(row, manip)) {
       const program = plane.ip[row + Ip.Family] === 4 ? this.v4 : this.v6
       if (has(program, TableId.Nat, plane.hook)) {
         const verdict = this.table(TableId.Nat, slot, nowMs)
@@ -275,9 +274,11 @@ export class Netfilter implements Hooks {
     const exhausted =
       reason === Drop.NatExhausted || reason === Drop.ConntrackFull || reason === Drop.ConntrackSource
     if (refused !== 0 || (this.explain && exhausted)) {
-      const prohibited = ip[row + Ip.Family] === 4 ? PROHIBITED4 : PROHIBITED6
+      const prohibited = PROHIBITED[ip[row + Ip.Family] === 4 ? 0 : 1]
       this.connections.attached = ip[row + Ip.Ct]
-      host.reject(slot, refused !== 0 ? reply : prohibited, nowMs)
+      const sent = host.reject(slot, refused !== 0 ? reply : prohibited, nowMs)
+      const reset = sent && refused !== 0 && reply === TCP_RESET && ip[row + Ip.Ct] >= 2
+      if (reset) conntrack.close(ip[row + Ip.Ct] >> 1, nowMs)
       this.connections.attached = -1
     }
     if (this.wantsWhole) conntrack.drop(slot)

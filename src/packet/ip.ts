@@ -72,6 +72,10 @@ export const enum IpFlag {
   HasL4 = 8,
   /** An address or port was rewritten (NAT). */
   Translated = 16,
+  /** To an address of ours: what refuses it speaks from there. */
+  ToUs = 32,
+  /** To a broadcast address of a network of ours: nobody answers (RFC 1122 3.2.2). */
+  Broadcast = 64,
 }
 
 /** As conntrack's ctstate bits. */

@@ -9,7 +9,7 @@
  * Limits as Linux's: a bucket per destination (icmp_ratelimit, 1 in `intervalMs`, up to BURST saved) and
  * one for all (icmp_msgs_per_sec, icmp_msgs_burst). What is over is counted, and nothing else happens.
  */
-import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
+import { CtState, Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as checksum from '../wire/checksum.ts'
 import * as icmp from '../wire/icmp.ts'
@@ -23,8 +23,9 @@ import { describeMade, MADE_TTL } from './made.ts'
 /** RFC 1812 4.3.2.3: as much of the packet as fits in 576 bytes; RFC 4443: in 1280. */
 const MOST4 = 576
 const MOST6 = 1280
-/** Precedence 6, internetwork control (RFC 1812 4.3.2.5). */
+/** Precedence 6, internetwork control (RFC 1812 4.3.2.5); the packet's own TOS bits stay, as in Linux. */
 const TOS_CONTROL = 0xc0
+const TOS_KEPT = 0x1e
 const BUCKETS = 1024
 const BURST = 6
 const PER_SECOND = 1000
@@ -39,11 +40,14 @@ export const enum Icmp4Code {
   Prohibited = (3 << 8) | 13,
   TtlExceeded = 11 << 8,
   ReassemblyExceeded = (11 << 8) | 1,
+  ParameterProblem = 12 << 8,
 }
 
 export const enum Icmp6Code {
   NoRoute = 1 << 8,
   Prohibited = (1 << 8) | 1,
+  /** A link-local source, and the destination is on another link. */
+  BeyondScope = (1 << 8) | 2,
   AddressUnreachable = (1 << 8) | 3,
   PortUnreachable = (1 << 8) | 4,
   TooBig = 2 << 8,
@@ -62,15 +66,23 @@ export class IcmpErrors {
   private readonly interfaces: Interfaces
   /** Sends a packet that was made here: OUTPUT, route, POSTROUTING. */
   private readonly originate: (slot: number, nowMs: number) => void
+  private readonly wayBack: (slot: number) => number
   private readonly credit = new Float64Array(BUCKETS)
   private readonly filledMs = new Float64Array(BUCKETS).fill(-1)
   private allCredit = ALL_BURST
   private allFilledMs = -1
 
-  constructor(host: RouterHost, interfaces: Interfaces, originate: (slot: number, nowMs: number) => void) {
+  /** @param wayBack the interface by which a packet's source is reached; -1 = none */
+  constructor(
+    host: RouterHost,
+    interfaces: Interfaces,
+    originate: (slot: number, nowMs: number) => void,
+    wayBack: (slot: number) => number,
+  ) {
     this.host = host
     this.interfaces = interfaces
     this.originate = originate
+    this.wayBack = wayBack
   }
 
   /**
@@ -93,11 +105,14 @@ export class IcmpErrors {
   }
 
   private allowed(ip: Int32Array, row: number, four: boolean, code: number): boolean {
-    if ((ip[row + Ip.Flags] & IpFlag.IcmpError) !== 0) return false
+    if ((ip[row + Ip.Flags] & (IpFlag.IcmpError | IpFlag.Broadcast)) !== 0) return false
     if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return false
     const tooBig = !four && code === Icmp6Code.TooBig
     if (ip[row + Ip.PktType] !== 0 && (ip[row + Ip.Flags] & IpFlag.Local) === 0 && !tooBig) return false
     if (four) {
+      // An ICMP type that nobody knows may be an error (RFC 1122 3.2.2; Linux).
+      if (ip[row + Ip.Proto] === ipv4.Protocol.Icmp && ip[row + Ip.Ports] >>> 24 > icmp.IcmpType.MaskReply)
+        return false
       const dst = ip[row + Ip.Dst0]
       return ip[row + Ip.Src0] !== 0 && dst !== -1 && dst >>> 28 !== 14
     }
@@ -126,8 +141,7 @@ export class IcmpErrors {
   private send4(slot: number, row: number, code: number, info: number, nowMs: number): void {
     const { ip, pool } = this.host
     const { view } = pool
-    const inIf = ip[row + Ip.InIf]
-    const src = inIf >= 0 ? this.interfaces.source4(inIf, ip[row + Ip.Src0]) : 0
+    const src = this.source4(slot, row)
     if (src === 0) return
     const quote = Math.min(ip[row + Ip.Length], MOST4 - ipv4.SIZE - icmp.SIZE)
     const made = this.host.make(ipv4.SIZE + icmp.SIZE + quote)
@@ -135,18 +149,8 @@ export class IcmpErrors {
     const from = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head]
     const total = ipv4.SIZE + icmp.SIZE + quote
-    ipv4.write(
-      view,
-      at,
-      total,
-      ipv4.Protocol.Icmp,
-      src,
-      ip[row + Ip.Src0],
-      MADE_TTL,
-      TOS_CONTROL,
-      made,
-      false,
-    )
+    const tos = (ipv4.tos(view, from) & TOS_KEPT) | TOS_CONTROL
+    ipv4.write(view, at, total, ipv4.Protocol.Icmp, src, ip[row + Ip.Src0], MADE_TTL, tos, made, false)
     icmp.write(view, at + ipv4.SIZE, code >> 8, code & 0xff, info)
     pool.bytes.copyWithin(at + ipv4.SIZE + icmp.SIZE, from, from + quote)
     icmp.fillChecksum(view, at + ipv4.SIZE, icmp.SIZE + quote)
@@ -158,8 +162,8 @@ export class IcmpErrors {
   private send6(slot: number, row: number, code: number, info: number, nowMs: number): void {
     const { ip, pool } = this.host
     const { view } = pool
-    const inIf = ip[row + Ip.InIf]
-    const own = inIf >= 0 ? this.source6(inIf, ip[row + Ip.Src0]) : -1
+    const toUs = (ip[row + Ip.Flags] & IpFlag.ToUs) !== 0
+    const own = toUs ? 0 : this.source6(slot, row)
     if (own < 0) return
     const quote = Math.min(ip[row + Ip.Length], MOST6 - ipv6.SIZE - icmpv6.SIZE)
     const total = ipv6.SIZE + icmpv6.SIZE + quote
@@ -167,10 +171,10 @@ export class IcmpErrors {
     if (made < 0) return
     const from = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head]
-    ipv6.write(view, at, icmpv6.SIZE + quote, ipv4.Protocol.Icmpv6, MADE_TTL, TOS_CONTROL, 0)
+    ipv6.write(view, at, icmpv6.SIZE + quote, ipv4.Protocol.Icmpv6, MADE_TTL, 0, 0)
     const to = made << IP_SHIFT
     for (let i = 0; i < 4; i++) {
-      ip[to + Ip.Src0 + i] = this.interfaces.address6[own + i]
+      ip[to + Ip.Src0 + i] = toUs ? ip[row + Ip.Dst0 + i] : this.interfaces.address6[own + i]
       view.setInt32(at + 8 + 4 * i, ip[to + Ip.Src0 + i])
       view.setInt32(at + 24 + 4 * i, ip[row + Ip.Src0 + i])
     }
@@ -182,9 +186,21 @@ export class IcmpErrors {
     this.originate(made, nowMs)
   }
 
-  /** Where one of our addresses is in address6: link-local for a link-local destination. */
-  private source6(iface: number, dst0: number): number {
+  /** The address the packet was sent to, if it is ours; else ours on the way back (RFC 1812 4.3.2.4). 0 = none. */
+  private source4(slot: number, row: number): number {
+    const { ip } = this.host
+    if ((ip[row + Ip.Flags] & IpFlag.ToUs) !== 0) return ip[row + Ip.Dst0]
+    const iface = this.wayBack(slot)
+    return iface < 0 ? 0 : this.interfaces.source4(iface, ip[row + Ip.Src0])
+  }
+
+  /** Where one of our addresses is in address6: link-local for a link-local source. -1 = none. */
+  private source6(slot: number, row: number): number {
     const { address6, count6 } = this.interfaces
+    const { ip } = this.host
+    const dst0 = ip[row + Ip.Src0]
+    const iface = dst0 >>> 22 === 0x3fa ? ip[row + Ip.InIf] : this.wayBack(slot)
+    if (iface < 0) return -1
     const wantLocal = dst0 >>> 22 === 0x3fa
     let other = -1
     for (let i = 0; i < count6[iface]; i++) {
@@ -204,6 +220,12 @@ export class IcmpErrors {
       (icmp.type(pool.view, at) << 24) | (icmp.code(pool.view, at) << 16) | icmp.ident(pool.view, at)
     const proto = family === 4 ? ipv4.Protocol.Icmp : ipv4.Protocol.Icmpv6
     describeMade(ip, made, family, proto, l4, length, ports, IpFlag.IcmpError)
+    // It belongs to that packet's connection, though nobody can find it yet, or ever (nf_ct_attach).
+    const node = ip[row + Ip.Ct]
+    if (node >= 2) {
+      ip[to + Ip.Ct] = node ^ 1
+      ip[to + Ip.CtState] = CtState.Related
+    }
     for (let i = 0; i < 4; i++) ip[to + Ip.Dst0 + i] = ip[row + Ip.Src0 + i]
   }
 }

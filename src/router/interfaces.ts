@@ -9,6 +9,8 @@ export const MAX_INTERFACES = 256
 /** Addresses of each family per interface. */
 export const MAX_ADDRESSES = 16
 
+const OWNED = 4096
+
 export const enum IfFlag {
   Up = 1,
   /** A TUN: packets without Ethernet, no neighbours. */
@@ -37,6 +39,8 @@ export class Interfaces {
   readonly count4 = new Int32Array(MAX_INTERFACES)
   readonly address4 = new Int32Array(MAX_INTERFACES * MAX_ADDRESSES)
   readonly prefix4 = new Int32Array(MAX_INTERFACES * MAX_ADDRESSES)
+  /** By a hash of an address: one of ours may have it. */
+  private readonly owned4 = new Uint8Array(OWNED)
   /** IPv6: four words each, address6[(if * MAX_ADDRESSES + i) * 4 + word]; the link-local one is among them. */
   readonly count6 = new Int32Array(MAX_INTERFACES)
   readonly address6 = new Int32Array(MAX_INTERFACES * MAX_ADDRESSES * 4)
@@ -52,6 +56,16 @@ export class Interfaces {
       if (((this.address4[base + i] ^ address) & mask) === 0) return this.address4[base + i]
     }
     return n > 0 ? this.address4[base] : 0
+  }
+
+  /** Notes an IPv4 address of ours, for mayOwn4. */
+  own4(address: number): void {
+    this.owned4[hash4(address)] = 1
+  }
+
+  /** False: the IPv4 address is not ours. True: it may be. */
+  mayOwn4(address: number): boolean {
+    return this.owned4[hash4(address)] !== 0
   }
 
   /** True when the IPv4 address is ours on this interface. */
@@ -79,4 +93,8 @@ export class Interfaces {
     }
     return -1
   }
+}
+
+function hash4(address: number): number {
+  return (Math.imul(address, 0x9e3779b1) >>> 20) & (OWNED - 1)
 }

@@ -17,11 +17,15 @@ import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, type IcmpErrors } from './icmp.ts'
 import { IfFlag, type Interfaces, MAX_ADDRESSES } from './interfaces.ts'
 import { forget, MADE_TTL } from './made.ts'
+import { chainFault, FINE } from './options.ts'
 import { resetFor } from './reset.ts'
+import { sumHolds } from './sum.ts'
 
 /** Router and neighbour discovery, redirect (RFC 4861). */
 const ND_FIRST = 133
 const ND_LAST = 137
+/** Of an IP packet. */
+const MAX_SIZE = 65535
 
 export interface LocalParts {
   host: RouterHost
@@ -37,6 +41,8 @@ export interface LocalParts {
 
 export class Local {
   private readonly parts: LocalParts
+  /** Identification of the next answer that may have to be cut. */
+  private nextId = 1
 
   constructor(parts: LocalParts) {
     this.parts = parts
@@ -45,24 +51,34 @@ export class Local {
   /** Deals with a packet that passed INPUT. */
   deliver(slot: number, port: number, nowMs: number): void {
     const { errors, host } = this.parts
-    const { ip } = host
+    const { ip, pool } = host
     const row = slot << IP_SHIFT
-    const proto = ip[row + Ip.Proto]
-    const unicast = ip[row + Ip.PktType] === 0 && !isGroup(ip, row)
     if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return host.lose(port, slot, Drop.NoListener)
-    if (proto === ipv4.Protocol.Icmp || proto === ipv4.Protocol.Icmpv6)
-      return this.icmp(slot, row, port, nowMs)
+    const l3 = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
+    const four = ip[row + Ip.Family] === 4
+    if (!four) {
+      const fault = chainFault(pool.view, l3, l3 + ip[row + Ip.Length])
+      if (fault > 0) errors.send(slot, -1, Icmp6Code.ParameterProblem | (fault >> 16), fault & 0xffff, nowMs)
+      if (fault !== FINE) return host.lose(port, slot, fault > 0 ? Drop.NoListener : Drop.IpMalformed)
+    }
+    if (!sumHolds(pool, ip, slot)) return host.lose(port, slot, Drop.IpMalformed)
+    const proto = ip[row + Ip.Proto]
+    if (proto === (four ? ipv4.Protocol.Icmp : ipv4.Protocol.Icmpv6)) return this.icmp(slot, row, port, nowMs)
     if (proto === ipv4.Protocol.Udp && this.isDhcp(row)) {
       if (this.parts.punt(slot, ip[row + Ip.InIf])) return host.consume(port, slot)
       return host.lose(port, slot, Drop.QueueFull)
     }
-    if (unicast && proto === ipv4.Protocol.Tcp) {
-      const made = resetFor(host, slot)
-      if (made >= 0) this.parts.originate(made, nowMs)
-    } else if (unicast) {
-      const four = proto === ipv4.Protocol.Udp ? Icmp4Code.PortUnreachable : Icmp4Code.ProtocolUnreachable
-      const six = proto === ipv4.Protocol.Udp ? Icmp6Code.PortUnreachable : Icmp6Code.UnknownNextHeader
-      errors.send(slot, four, six, 0, nowMs)
+    if (ip[row + Ip.PktType] === 0 && (ip[row + Ip.Flags] & IpFlag.ToUs) !== 0) {
+      if (proto === ipv4.Protocol.Tcp) {
+        const made = resetFor(host, slot, four ? ipv4.tos(pool.view, l3) : ipv6.tos(pool.view, l3))
+        if (made >= 0) this.parts.originate(made, nowMs)
+      } else {
+        const udp = proto === ipv4.Protocol.Udp
+        // As in Linux, what is refused here is no longer its connection's: the answer finds it, or is not tracked.
+        if (udp) ip[row + Ip.Ct] = -1
+        const refusal = udp ? Icmp4Code.PortUnreachable : Icmp4Code.ProtocolUnreachable
+        errors.send(slot, refusal, Icmp6Code.PortUnreachable, 0, nowMs)
+      }
     }
     host.lose(port, slot, Drop.NoListener)
   }
@@ -84,33 +100,47 @@ export class Local {
     const { ip } = host
     const type = ip[row + Ip.Ports] >>> 24
     const four = ip[row + Ip.Family] === 4
-    if ((ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return host.lose(port, slot, Drop.IpMalformed)
     if (!four && type >= ND_FIRST && type <= ND_LAST) return nd(slot, ip[row + Ip.InIf], nowMs)
     const echo = four ? icmp.IcmpType.Echo : icmpv6.Icmpv6Type.Echo
-    if (type !== echo || (four && ip[row + Ip.PktType] !== 0)) return host.consume(port, slot)
+    const group = (ip[row + Ip.Flags] & IpFlag.ToUs) === 0
+    if (type !== echo || (four && (group || ip[row + Ip.PktType] !== 0))) return host.consume(port, slot)
     this.answer(slot, row, four, nowMs)
   }
 
-  /** Turns an echo request into its reply, in place. */
+  /** Turns an echo request into its reply, in place, with a header of our own: options stay behind. */
   private answer(slot: number, row: number, four: boolean, nowMs: number): void {
     const { host, interfaces } = this.parts
     const { ip, pool } = host
-    const { view } = pool
-    const at = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
-    const l4 = at - ip[row + Ip.L3] + ip[row + Ip.L4]
+    const { meta, view } = pool
+    const m = slot << META_SHIFT
     const inIf = ip[row + Ip.InIf]
+    const old = slot * SLOT_SIZE + meta[m + Meta.Head] + ip[row + Ip.L3]
+    const tos = four ? ipv4.tos(view, old) : ipv6.tos(view, old)
+    const ident = four ? ipv4.id(view, old) : 0
+    const header = four ? ipv4.SIZE : ipv6.SIZE
+    const shift = ip[row + Ip.L4] - ip[row + Ip.L3] - header
+    meta[m + Meta.Head] += shift
+    meta[m + Meta.Len] -= shift
+    ip[row + Ip.L4] -= shift
+    ip[row + Ip.Length] -= shift
+    const at = old + shift
+    const l4 = at + header
+    const length = ip[row + Ip.Length]
     if (four) {
       const src = ip[row + Ip.Src0]
-      ipv4.setDstAddr(view, at, src, -1, 0)
-      ipv4.setSrcAddr(view, at, ip[row + Ip.Dst0], -1, 0)
-      ipv4.setTtl(view, at, MADE_TTL)
-      icmp.setType(view, l4, icmp.IcmpType.EchoReply)
       ip[row + Ip.Src0] = ip[row + Ip.Dst0]
       ip[row + Ip.Dst0] = src
+      ipv4.write(view, at, length, ipv4.Protocol.Icmp, ip[row + Ip.Src0], src, MADE_TTL, tos, ident, false)
+      icmp.setType(view, l4, icmp.IcmpType.EchoReply)
+      ip[row + Ip.Frag] = 0
     } else {
+      ipv6.write(view, at, length - header, ipv4.Protocol.Icmpv6, MADE_TTL, tos, 0)
       this.swap6(row, at, l4, inIf, interfaces)
-      ipv6.setTtl(view, at, MADE_TTL)
       icmpv6.setType(view, l4, icmpv6.Icmpv6Type.EchoReply, false)
+      // A node may cut what it sends itself: as if it had come so.
+      ip[row + Ip.Frag] = Frag.Reassembled
+      ip[row + Ip.Scratch] = MAX_SIZE
+      ip[row + Ip.Scratch + 1] = this.nextId++ | 0
     }
     ip[row + Ip.Ports] = (icmp.type(view, l4) << 24) | (ip[row + Ip.Ports] & 0xffffff)
     ip[row + Ip.Flags] = IpFlag.Local | IpFlag.HasL4
@@ -137,10 +167,4 @@ export class Local {
       ip[row + Ip.Dst0 + i] = src
     }
   }
-}
-
-/** A group, or everybody. */
-export function isGroup(ip: Int32Array, row: number): boolean {
-  const dst = ip[row + Ip.Dst0]
-  return ip[row + Ip.Family] === 4 ? dst === -1 || dst >>> 28 === 14 : dst >>> 24 === 0xff
 }

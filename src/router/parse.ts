@@ -1,7 +1,8 @@
 // HOT
 /**
- * From a frame to a row of packet/ip.ts: validation as RFC 1812 5.2.2 and RFC 8200 ask, martians
- * (RFC 1812 5.3.7), the way through options and extension headers to the transport.
+ * From a frame to a row of packet/ip.ts: validation as RFC 1812 5.2.2 and RFC 8200 ask, IPv6's martians
+ * (IPv4's are martian.ts, behind PREROUTING, as in Linux), the way through options and extension headers to
+ * the transport.
  */
 import { Drop } from '../packet/drop.ts'
 import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
@@ -13,17 +14,17 @@ import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
 import * as extension from '../wire/ipv6-extension.ts'
 import * as l4 from '../wire/l4.ts'
+import { FINE, fault6 } from './options.ts'
 
 /** The packet is good. */
 export const PARSED = -1
 const LOOPBACK6_3 = 1
-const ROUTING_TYPE_0 = 0
 
 const found = new Int32Array(extension.Walk.Words)
 
 /**
  * Fills the row of `slot`, whose IP header is `l3` bytes behind the head. Cuts padding off the frame.
- * PARSED, or the Drop it ends for.
+ * PARSED, or the Drop it ends for; Ip.Scratch is not 0 then when its source is to be told (options.ts).
  * @param version 4 or 6, as the EtherType or the first nibble says
  */
 export function parse(pool: Pool, ip: Int32Array, slot: number, l3: number, version: number): number {
@@ -38,6 +39,7 @@ export function parse(pool: Pool, ip: Int32Array, slot: number, l3: number, vers
   ip[row + Ip.Ports] = 0
   ip[row + Ip.Frag] = Frag.None
   ip[row + Ip.Flags] = 0
+  ip[row + Ip.Scratch] = 0
   return version === 4 ? parse4(pool, ip, slot, row, l3) : parse6(pool, ip, slot, row, l3)
 }
 
@@ -52,7 +54,6 @@ function parse4(pool: Pool, ip: Int32Array, slot: number, row: number, l3: numbe
   const header = ipv4.headerLength(view, at)
   const src = ipv4.srcAddr(view, at)
   const dst = ipv4.dstAddr(view, at)
-  if (martian4(src, dst)) return Drop.Martian
   meta[m + Meta.Len] = l3 + length
   const offset = ipv4.fragmentOffset(view, at)
   let frag: number = ipv4.dontFragment(view, at) ? Frag.DontFragment : Frag.None
@@ -70,15 +71,6 @@ function parse4(pool: Pool, ip: Int32Array, slot: number, row: number, l3: numbe
   return PARSED
 }
 
-/** Sources that nobody has, and destinations nobody may be asked for. 0.0.0.0 asks for an address (DHCP). */
-function martian4(src: number, dst: number): boolean {
-  const s = src >>> 24
-  const d = dst >>> 24
-  if (s === 127 || s >= 224) return true
-  if (s === 0 && !(src === 0 && dst === -1)) return true
-  return d === 127 || d === 0 || (d >= 240 && dst !== -1)
-}
-
 function parse6(pool: Pool, ip: Int32Array, slot: number, row: number, l3: number): number {
   const { meta, view } = pool
   const m = slot << META_SHIFT
@@ -91,21 +83,26 @@ function parse6(pool: Pool, ip: Int32Array, slot: number, row: number, l3: numbe
     ip[row + Ip.Dst0 + i] = ipv6.dstAddr(view, at, i)
   }
   if (martian6(ip, row)) return Drop.Martian
-  if (extension.walk(view, at, at + length, found) !== extension.WalkResult.Ok) return Drop.IpMalformed
-  const routing = found[extension.Walk.Routing]
-  if (routing >= 0 && extension.routingType(view, routing) === ROUTING_TYPE_0) {
-    if (extension.segmentsLeft(view, routing) > 0) return Drop.SourceRoute
-  }
+  const walked = extension.walk(view, at, at + length, found)
+  if (walked !== extension.WalkResult.Ok) return Drop.IpMalformed
   meta[m + Meta.Len] = l3 + length
   ip[row + Ip.Length] = length
   ip[row + Ip.Proto] = found[extension.Walk.Protocol]
   ip[row + Ip.Ttl] = ipv6.ttl(view, at)
-  if (found[extension.Walk.HopByHop] >= 0) ip[row + Ip.Flags] |= IpFlag.Options
+  const hopByHop = found[extension.Walk.HopByHop]
+  if (hopByHop >= 0) {
+    ip[row + Ip.Flags] |= IpFlag.Options
+    const fault = fault6(view, at, hopByHop, ip[row + Ip.Dst0] >>> 24 === 0xff)
+    if (fault > 0) ip[row + Ip.Scratch] = fault
+    if (fault !== FINE) return Drop.IpMalformed
+  }
   const fragment = found[extension.Walk.Fragment]
+  // Nothing follows, whatever bytes there are.
+  if (found[extension.Walk.Protocol] === extension.Extension.None) found[extension.Walk.L4] = -1
   const place = found[extension.Walk.L4]
   ip[row + Ip.L4] = place < 0 ? 0 : place - head
   if (fragment >= 0) {
-    ip[row + Ip.Frag] = place < 0 ? Frag.Any | Frag.Later : Frag.Any
+    ip[row + Ip.Frag] = extension.fragmentOffset(view, fragment) !== 0 ? Frag.Any | Frag.Later : Frag.Any
   }
   if (place >= 0) transport(pool, ip, row, place, at + length)
   return PARSED
@@ -115,6 +112,8 @@ function martian6(ip: Int32Array, row: number): boolean {
   const s = row + Ip.Src0
   const d = row + Ip.Dst0
   if (ip[s] >>> 24 === 0xff) return true
+  // Groups of scope 0, which is reserved, and 1, this node (RFC 4291 2.7).
+  if (ip[d] >>> 24 === 0xff && ((ip[d] >>> 16) & 15) < 2) return true
   const dstEmpty = ip[d] === 0 && ip[d + 1] === 0 && ip[d + 2] === 0
   if (dstEmpty && (ip[d + 3] === 0 || ip[d + 3] === LOOPBACK6_3)) return true
   return ip[s] === 0 && ip[s + 1] === 0 && ip[s + 2] === 0 && ip[s + 3] === LOOPBACK6_3

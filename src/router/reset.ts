@@ -12,8 +12,11 @@ import * as tcp from '../wire/tcp.ts'
 import type { RouterHost } from './host.ts'
 import { describeMade, MADE_TTL } from './made.ts'
 
-/** A slot with the reset, its row filled; -1 when there must be none or no slot is free. */
-export function resetFor(host: RouterHost, slot: number): number {
+/**
+ * A slot with the reset, its row filled; -1 when there must be none or no slot is free.
+ * @param tos of the reset
+ */
+export function resetFor(host: RouterHost, slot: number, tos: number): number {
   const { ip, pool } = host
   const { view } = pool
   const row = slot << IP_SHIFT
@@ -21,6 +24,7 @@ export function resetFor(host: RouterHost, slot: number): number {
   const from = head + ip[row + Ip.L4]
   const end = head + ip[row + Ip.L3] + ip[row + Ip.Length]
   if ((ip[row + Ip.Flags] & IpFlag.HasL4) === 0 || !tcp.fits(view, from, end)) return -1
+  if ((ip[row + Ip.Flags] & IpFlag.Broadcast) !== 0) return -1
   const flags = tcp.flags(view, from)
   if ((flags & tcp.TcpFlag.Rst) !== 0) return -1
   const four = ip[row + Ip.Family] === 4
@@ -36,9 +40,9 @@ export function resetFor(host: RouterHost, slot: number): number {
   if (four) {
     const src = ip[row + Ip.Dst0]
     const dst = ip[row + Ip.Src0]
-    ipv4.write(view, at, header + tcp.SIZE, ipv4.Protocol.Tcp, src, dst, MADE_TTL, 0, 0, true)
+    ipv4.write(view, at, header + tcp.SIZE, ipv4.Protocol.Tcp, src, dst, MADE_TTL, tos, 0, true)
   } else {
-    ipv6.write(view, at, tcp.SIZE, ipv4.Protocol.Tcp, MADE_TTL, 0, 0)
+    ipv6.write(view, at, tcp.SIZE, ipv4.Protocol.Tcp, MADE_TTL, tos, 0)
     for (let i = 0; i < 4; i++) {
       view.setInt32(at + 8 + 4 * i, ip[to + Ip.Src0 + i])
       view.setInt32(at + 24 + 4 * i, ip[to + Ip.Dst0 + i])

@@ -13,15 +13,17 @@
 import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
-import { Frag, IP_SHIFT, Ip } from '../packet/ip.ts'
+import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
 import { BATCH, Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import * as ethernet from '../wire/ethernet.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
-import { isGroup, Local } from './local.ts'
+import { Local } from './local.ts'
+import { joined } from './martian.ts'
 import { clampMss } from './mss.ts'
 import { decrement, setHop } from './next-hop.ts'
+import { admit4, flawed, isGroup, mayLeave, refuse, routeOwn, wayBack, whole } from './odd.ts'
 import { PARSED, parse } from './parse.ts'
 import type { Fragments, Resolver, Services, Waiting } from './parts.ts'
 import { comesFromThere } from './reverse-path.ts'
@@ -43,7 +45,7 @@ export class Router {
   fragments!: Fragments
   waiting: Waiting | null = null
   services!: Services
-  private readonly host: RouterHost
+  readonly host: RouterHost
   /** Packets of the batch in hand that go on to PREROUTING. */
   private readonly entering = new Int32Array(BATCH)
   private readonly local: Local
@@ -56,7 +58,12 @@ export class Router {
     this.host = host
     this.routes = routes
     this.hooks = hooks
-    this.errors = new IcmpErrors(host, this.interfaces, (slot, nowMs) => this.originate(slot, nowMs))
+    this.errors = new IcmpErrors(
+      host,
+      this.interfaces,
+      (slot, nowMs) => this.originate(slot, nowMs),
+      (slot) => wayBack(this, slot),
+    )
     this.local = new Local({
       host,
       interfaces: this.interfaces,
@@ -104,23 +111,24 @@ export class Router {
       else if (hi !== interfaces.macHi[iface] || ethernet.dstMacLo(view, at) !== interfaces.macLo[iface])
         return this.reject(port, slot, Drop.NotForUs)
       const type = ethernet.etherType(view, at)
-      if (type === ethernet.EtherType.Arp) return this.arp(slot, iface, nowMs)
+      if (type === ethernet.EtherType.Arp) {
+        this.resolver.arp(slot, iface, nowMs)
+        return GONE
+      }
       l3 = ethernet.SIZE
       if (type === ethernet.EtherType.Ipv4) version = 4
       else if (type === ethernet.EtherType.Ipv6) version = 6
     }
     if (version !== 4 && version !== 6) return this.reject(port, slot, Drop.NoListener)
     const result = parse(pool, ip, slot, l3, version)
-    if (result !== PARSED) return this.reject(port, slot, result)
     ip[row + Ip.InIf] = iface
     ip[row + Ip.PktType] = pktType
+    if (result !== PARSED) {
+      flawed(this, slot, port, result, nowMs)
+      return GONE
+    }
     const part = this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0
     return part ? this.fragments.gather(slot, nowMs) : slot
-  }
-
-  private arp(slot: number, iface: number, nowMs: number): number {
-    this.resolver.arp(slot, iface, nowMs)
-    return GONE
   }
 
   private reject(port: number, slot: number, reason: Drop): number {
@@ -140,34 +148,46 @@ export class Router {
     const { ip } = this.host
     const inIf = ip[row + Ip.InIf]
     const port = this.interfaces.port[inIf]
-    if (isGroup(ip, row)) return this.input(slot, port, nowMs)
+    if (ip[row + Ip.Family] === 4 && !admit4(this, slot, port, nowMs)) return
+    if (isGroup(ip, row)) {
+      if (!joined(this.interfaces, ip, slot)) return this.lose(port, slot, Drop.NotForUs)
+      return this.input(slot, port, nowMs)
+    }
     const route = this.routes.lookup(ip, slot)
     ip[row + Ip.Route] = route
     if (!comesFromThere(this.routes, this.interfaces, ip, slot))
       return this.lose(port, slot, Drop.ReversePath)
     const words = this.routes.words
     const kind = route < 0 ? RouteKind.Unreachable : words[route * Route.Words + Route.Kind]
-    if (kind === RouteKind.Local || kind === RouteKind.Broadcast) return this.input(slot, port, nowMs)
+    if (kind === RouteKind.Local || kind === RouteKind.Broadcast) {
+      ip[row + Ip.Flags] |= kind === RouteKind.Local ? IpFlag.ToUs : IpFlag.Broadcast
+      return this.input(slot, port, nowMs)
+    }
     if (ip[row + Ip.PktType] !== 0) return this.lose(port, slot, Drop.NotForUs)
-    if (kind !== RouteKind.Unicast) return this.refuse(slot, port, route < 0, kind, nowMs)
+    if (kind !== RouteKind.Unicast) return refuse(this, slot, port, route < 0, kind, nowMs)
     this.forward(slot, row, port, route, nowMs)
   }
 
-  private refuse(slot: number, port: number, none: boolean, kind: RouteKind, nowMs: number): void {
-    if (kind === RouteKind.Blackhole) return this.lose(port, slot, Drop.Blackhole)
-    if (kind === RouteKind.Prohibit) {
-      this.errors.send(slot, Icmp4Code.Prohibited, Icmp6Code.Prohibited, 0, nowMs)
-      return this.lose(port, slot, Drop.Prohibited)
+  private input(slot: number, port: number, nowMs: number): void {
+    const { ip } = this.host
+    const row = slot << IP_SHIFT
+    const six = ip[row + Ip.Family] === 6
+    // Linux asks INPUT about an IPv4 packet as a whole, about IPv6 fragments one by one.
+    if (!six && (ip[row + Ip.Frag] & Frag.Any) !== 0) {
+      slot = whole(this, slot, nowMs)
+      if (slot < 0) return
     }
-    const four = none ? Icmp4Code.NetUnreachable : Icmp4Code.HostUnreachable
-    this.errors.send(slot, four, Icmp6Code.NoRoute, 0, nowMs)
-    this.lose(port, slot, Drop.NoRoute)
+    const { hooks } = this
+    if (!hooks.idle(Hook.Input) && hooks.run(Hook.Input, slot, nowMs) !== Verdict.Accept) return
+    this.admitted(slot, port, nowMs)
   }
 
-  private input(slot: number, port: number, nowMs: number): void {
-    if (!this.hooks.idle(Hook.Input)) {
-      const verdict = this.hooks.run(Hook.Input, slot, nowMs)
-      if (verdict !== Verdict.Accept) return
+  private admitted(slot: number, port: number, nowMs: number): void {
+    const { ip } = this.host
+    const row = slot << IP_SHIFT
+    if (ip[row + Ip.Family] === 6 && (ip[row + Ip.Frag] & Frag.Any) !== 0) {
+      slot = whole(this, slot, nowMs)
+      if (slot < 0) return
     }
     this.local.deliver(slot, port, nowMs)
   }
@@ -175,14 +195,16 @@ export class Router {
   private forward(slot: number, row: number, port: number, route: number, nowMs: number): void {
     const { host, hooks, interfaces } = this
     const { ip } = host
-    if (ip[row + Ip.Family] === 6 && ip[row + Ip.Src0] >>> 22 === 0x3fa)
-      return this.lose(port, slot, Drop.Martian)
     if (ip[row + Ip.Ttl] <= 1) {
       this.errors.send(slot, Icmp4Code.TtlExceeded, Icmp6Code.HopLimitExceeded, 0, nowMs)
       return this.lose(port, slot, Drop.TtlExceeded)
     }
     setHop(this.routes, ip, row, route)
     const out = ip[row + Ip.OutIf]
+    if (ip[row + Ip.Family] === 6 && out !== ip[row + Ip.InIf] && !mayLeave(ip, row)) {
+      this.errors.send(slot, -1, Icmp6Code.BeyondScope, 0, nowMs)
+      return this.lose(port, slot, Drop.Martian)
+    }
     const mtu = interfaces.mtu[out]
     const size = segmentSize(host.pool, ip, slot)
     const mayCut = ip[row + Ip.Family] === 4 && (ip[row + Ip.Frag] & Frag.DontFragment) === 0
@@ -193,10 +215,7 @@ export class Router {
       return this.lose(interfaces.port[out], slot, Drop.FragmentNeeded)
     }
     decrement(host.pool, ip, slot)
-    if (!hooks.idle(Hook.Forward)) {
-      const verdict = hooks.run(Hook.Forward, slot, nowMs)
-      if (verdict !== Verdict.Accept) return
-    }
+    if (!hooks.idle(Hook.Forward) && hooks.run(Hook.Forward, slot, nowMs) !== Verdict.Accept) return
     this.forwarded(slot, out, nowMs)
   }
 
@@ -211,11 +230,11 @@ export class Router {
     const { ip } = this.host
     const row = slot << IP_SHIFT
     if (hook === Hook.Prerouting) return this.decide(slot, row, nowMs)
-    if (hook === Hook.Input) return this.local.deliver(slot, this.interfaces.port[ip[row + Ip.InIf]], nowMs)
+    if (hook === Hook.Input) return this.admitted(slot, this.interfaces.port[ip[row + Ip.InIf]], nowMs)
     if (hook === Hook.Forward) return this.forwarded(slot, ip[row + Ip.OutIf], nowMs)
     if (hook === Hook.Postrouting) return this.leave(slot, row, nowMs)
     // Somebody else may have given it another mark or destination.
-    if (!this.routeOwn(slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
+    if (!routeOwn(this, slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
     this.egress(slot, nowMs)
   }
 
@@ -227,35 +246,20 @@ export class Router {
     const { hooks, host } = this
     const { ip } = host
     const row = slot << IP_SHIFT
-    if (!this.routeOwn(slot, row)) return host.lose(this.home, slot, Drop.NoRoute)
+    if (!routeOwn(this, slot, row)) return host.lose(this.home, slot, Drop.NoRoute)
     if (!hooks.idle(Hook.Output)) {
       const mark = ip[row + Ip.Mark]
       const dst = ip[row + Ip.Dst0]
       const dst3 = ip[row + Ip.Dst0 + 3]
       if (hooks.run(Hook.Output, slot, nowMs) !== Verdict.Accept) return
       const same = ip[row + Ip.Mark] === mark && ip[row + Ip.Dst0] === dst && ip[row + Ip.Dst0 + 3] === dst3
-      if (!same && !this.routeOwn(slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
+      if (!same && !routeOwn(this, slot, row)) return this.lose(this.home, slot, Drop.NoRoute)
     }
     this.egress(slot, nowMs)
   }
 
-  /** False: there is no way, or it leads to ourselves (an error about our own packet has no reader). */
-  private routeOwn(slot: number, row: number): boolean {
-    const { ip } = this.host
-    const dst = ip[row + Ip.Dst0]
-    const linkLocal = ip[row + Ip.Family] === 6 && (dst >>> 22 === 0x3fa || dst >>> 24 === 0xff)
-    if (linkLocal && ip[row + Ip.OutIf] >= 0) {
-      for (let i = 0; i < 4; i++) ip[row + Ip.Hop0 + i] = ip[row + Ip.Dst0 + i]
-      return true
-    }
-    const route = this.routes.lookup(ip, slot)
-    if (route < 0 || this.routes.words[route * Route.Words + Route.Kind] !== RouteKind.Unicast) return false
-    setHop(this.routes, ip, row, route)
-    return true
-  }
-
   /** Drops a packet that the filter may know by now. */
-  private lose(port: number, slot: number, reason: Drop): void {
+  lose(port: number, slot: number, reason: Drop): void {
     this.hooks.gone(slot)
     this.host.lose(port, slot, reason)
   }

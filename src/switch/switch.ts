@@ -18,6 +18,7 @@ import type { Pool } from '../packet/pool.ts'
 import type { Stage } from '../packet/stage.ts'
 import { Entry, Fdb, Learned } from './fdb.ts'
 import { Member, PortFlag, type PortTable, VIDS } from './ports.ts'
+import { segmentLength } from './size.ts'
 import { Flood, type StormControl } from './storm.ts'
 import { classify, egressTag } from './vlan.ts'
 
@@ -232,13 +233,9 @@ export class Switch implements Stage {
 
   /** A super-frame is as big as its segments are. */
   private tooBig(slot: number, m: number, out: number): boolean {
-    const { bytes, meta } = this.pool
-    const size = meta[m + Meta.GsoSize]
-    if (size === 0) return true
-    const l4 = meta[m + Meta.CsumStart]
-    const offset = slot * SLOT_SIZE + meta[m + Meta.Head] + l4 + 12
-    const header = meta[m + Meta.CsumOffset] === 6 ? 8 : (bytes[offset] >> 4) * 4
-    return l4 + header + size - meta[m + Meta.Strip] > this.ports.maxFrame[out]
+    const { meta } = this.pool
+    if (meta[m + Meta.GsoSize] === 0) return true
+    return segmentLength(this.pool, slot) - meta[m + Meta.Strip] > this.ports.maxFrame[out]
   }
 
   private flood(slot: number, m: number, port: number, vid: number, kind: Flood, nowMs: number): void {

@@ -41,6 +41,7 @@ export const enum Walk {
   /** The fragment header. */
   Fragment = 2,
   Routing = 3,
+  /** Only where it may be: first. */
   HopByHop = 4,
   /** The byte that named the last header looked at: what parameter problem 1 (RFC 4443 3.4) points to. */
   NamedAt = 5,
@@ -51,9 +52,7 @@ export const enum WalkResult {
   Ok = 0,
   /** A header reaches over the packet's end. */
   Truncated = 1,
-  /** Hop-by-hop options that do not come first. */
-  Order = 2,
-  TooMany = 3,
+  TooMany = 2,
 }
 
 /** Finds the transport of the packet at `at`. Needs `fits`, or `fitsQuoted` with `end` behind the quote. */
@@ -75,10 +74,9 @@ export function walk(view: DataView, at: number, end: number, found: Int32Array)
       return WalkResult.Ok
     }
     if (end - place < 8) return WalkResult.Truncated
-    if (type === Extension.HopByHop) {
-      if (n > 0) return WalkResult.Order
-      found[Walk.HopByHop] = place
-    } else if (type === Extension.Routing) found[Walk.Routing] = place
+    // Elsewhere it is not for routers: the destination refuses it (RFC 8200 4.1).
+    if (type === Extension.HopByHop && n === 0) found[Walk.HopByHop] = place
+    else if (type === Extension.Routing) found[Walk.Routing] = place
     else if (type === Extension.Fragment) {
       found[Walk.Fragment] = place
       if (fragmentOffset(view, place) !== 0) {
@@ -106,7 +104,8 @@ function isExtension(type: number): boolean {
   )
 }
 
-function lengthOf(view: DataView, place: number, type: number): number {
+/** Bytes of the header of this type at `place`, of which 8 are there. */
+export function lengthOf(view: DataView, place: number, type: number): number {
   if (type === Extension.Fragment) return 8
   const n = view.getUint8(place + 1)
   return type === Extension.Auth ? (n + 2) << 2 : (n + 1) << 3

@@ -1,6 +1,6 @@
 /** NAT and filter rules between namespaces: what the kernel's own stacks see of a router of ours. */
 import { afterAll, describe, expect, it } from 'vitest'
-import { type Fabric, openFabric } from '../../src/index.ts'
+import { checkConfigObject, type Fabric, openFabric } from '../../src/index.ts'
 import { Lab, lacking } from '../support/lab.ts'
 
 const lab = new Lab()
@@ -109,6 +109,49 @@ COMMIT
       const lines = fabric.rules().join('\n')
       expect(lines).toMatch(/\[[1-9]\d*:\d+\] -A FORWARD -i lan -p icmp/)
       expect(fabric.drops().find((d) => d.reason === 'filter' && d.packets > 0)).toBeDefined()
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  it('a reload that fails, for a rule or for something else, leaves the old rules and their counters', async () => {
+    const { mkdtempSync, rmSync, writeFileSync } = await import('node:fs')
+    const { join } = await import('node:path')
+    const { tmpdir } = await import('node:os')
+    const folder = mkdtempSync(join(tmpdir(), 'tl-reload-'))
+    const file = join(folder, 'edge.rules')
+    const refusing = '*filter\n-A INPUT -p icmp -j REJECT --reject-with icmp-admin-prohibited\nCOMMIT\n'
+    const [inside] = lab.spaces(1)
+    const config = (more: object) => ({
+      switches: {
+        lan: {
+          ports: { one: { tap: { name: 'eth0', netns: inside, addresses: ['10.10.0.2/24'] } }, ...more },
+        },
+      },
+      routers: { edge: { interfaces: { lan: { switch: 'lan', addresses: ['10.10.0.1/24'] } }, rules: file } },
+    })
+    const refused = async () =>
+      (await lab.in(inside, 'ping', '-n', '-c', '1', '-W', '1', '10.10.0.1')).stdout.includes(
+        'Packet filtered',
+      )
+    try {
+      writeFileSync(file, refusing)
+      const fabric = await openFabric(config({}))
+      fabrics.push(fabric)
+      expect(await refused()).toBe(true)
+      const before = fabric.rules().join('\n')
+      expect(before).toMatch(/\[1:84\] -A INPUT/)
+      // Rules with a mistake: the configuration is refused.
+      writeFileSync(file, '*filter\n-A INPUT -j ACCEPT\n-A INPUT -j NOWHERE\nCOMMIT\n')
+      expect(() => checkConfigObject(config({}))).toThrow(/NOWHERE/)
+      // Good rules, and a device that cannot be had: nothing of it is done.
+      writeFileSync(file, '*filter\n-A INPUT -j ACCEPT\nCOMMIT\n')
+      const next = checkConfigObject(config({ two: { tap: { name: 'eth1', netns: 'no-such-nowhere' } } }))
+      await expect(fabric.apply(next)).rejects.toThrow(/nowhere/)
+      expect(fabric.rules().join('\n')).toBe(before)
+      expect(await refused()).toBe(true)
+      await fabric.apply(checkConfigObject(config({})))
+      expect(await refused()).toBe(false)
     } finally {
       rmSync(folder, { recursive: true })
     }

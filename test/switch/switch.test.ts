@@ -7,12 +7,14 @@ import {
   BROADCAST,
   frame,
   group,
+  ipv4,
   mac,
   numbered,
   numberIn,
   random,
   reserved,
   station,
+  tcp,
 } from '../support/frames.ts'
 
 const [A, B, C] = [1, 2, 3]
@@ -368,6 +370,25 @@ describe('sizes', () => {
     expect(lab.went()).toEqual({ large: 1 })
     expect(lab.drops('small')).toEqual({ 'too-big': 1 })
     expect(lab.drops('left')).toEqual({})
+  })
+
+  test.each([
+    ['partial', Flag.CsumPartial, 34],
+    // A stale word of whatever packet was in the slot before.
+    ['verified', Flag.CsumVerified, 9000],
+    ['of an unknown checksum', 0, 0],
+  ])('a super-frame is as big as its segments, its checksum %s', (_, flags, csumStart) => {
+    const flow = { src: '10.0.0.1', dst: '10.0.0.2' }
+    const payload = ipv4({ ...flow, protocol: 6, payload: tcp(flow, { payload: new Uint8Array(8000) }) })
+    for (const [gsoSize, went] of [
+      [1464, { right: 1 }],
+      [1465, {}],
+    ] as const) {
+      const lab = fabricOf({ left: { mtu: 9216 }, right: { mtu: 1500 } })
+      const super_ = { gsoType: 1, gsoSize, csumStart, csumOffset: 16, flags }
+      lab.sendSuper('left', frame({ src: A, dst: B, type: 0x0800, payload }), super_)
+      expect(lab.went()).toEqual(went)
+    }
   })
 
   test('the limit is the MTU and room for one tag, as in the Linux bridge', () => {

@@ -144,8 +144,9 @@ describe('extension headers', () => {
     })
     expect(walkOf(60, hex('1100 01'))).toMatchObject({ result: WalkResult.Truncated })
     expect(walkOf(60, hex('0000 010400000000 1100 010400000000'))).toMatchObject({
-      result: WalkResult.Order,
-      namedAt: 40,
+      result: WalkResult.Ok,
+      protocol: 17,
+      hopByHop: -1,
     })
     const many = new Uint8Array(100 * 8)
     for (let i = 0; i < many.length; i += 8) many[i] = 60

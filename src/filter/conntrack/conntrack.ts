@@ -87,7 +87,8 @@ export class Conntrack {
     const dirs = template < -1 ? (-2 - template) & 3 : 3
     const proto = ip[row + Ip.Proto]
     const l4Known = (ip[row + Ip.Flags] & IpFlag.HasL4) !== 0
-    if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return this.invalid(row)
+    // No transport: the headers before it do not lead there.
+    if ((ip[row + Ip.Frag] & Frag.Later) !== 0 || ip[row + Ip.L4] === 0) return this.invalid(row)
     if (tuple.isIcmp(proto)) {
       if (!l4Known) return this.invalid(row)
       if (proto === ipv4.Protocol.Icmpv6 && ofTheLink(ip[row + Ip.Ports] >>> 24)) {

@@ -17,9 +17,9 @@ export const op = (code: Op, ...operands: number[]): Condition => ({ kind: 'op',
 
 /** A compare, or its opposite. */
 export function word(at: number, value: number, mask: number, invert = false): Condition {
-  if (invert) return op(Op.Word, at, value & mask, mask, 1)
   // Bits of the value outside of the mask can never be equal (mark: (x & mask) === value).
-  if ((value & ~mask) !== 0) return op(Op.Never)
+  if ((value & ~mask) !== 0) return invert ? op(Op.Word, at, 0, 0, 0) : op(Op.Never)
+  if (invert) return op(Op.Word, at, value, mask, 1)
   return { kind: 'word', word: at, value: value | 0, mask: mask | 0 }
 }
 

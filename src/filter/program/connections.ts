@@ -6,11 +6,14 @@
 import type { Drop } from '../../packet/drop.ts'
 import { Verdict } from '../../packet/hooks.ts'
 import { CtState, Ip } from '../../packet/ip.ts'
-import type { Manip } from '../nat/range.ts'
+import { Manip } from '../nat/range.ts'
 import { PASS } from './host.ts'
 import type { Plane } from './plane.ts'
 
 const CONFIRMED = 8
+const SRC_NAT_DONE = 128
+const DST_NAT_DONE = 256
+const TCP = 6
 
 export class Connections {
   /** Ip.Ct of the packet that is being refused, for its answer; -1 = none. */
@@ -59,6 +62,18 @@ export class Connections {
   asks(slot: number, row: number, manip: Manip): boolean {
     const { conntrack, ip } = this.plane
     return ip[row + Ip.Ct] >= 0 && ip[row + Ip.CtState] === CtState.New && conntrack.natFresh(slot, manip)
+  }
+
+  /**
+   * The chains of nat see the reset that refuses a packet whose connection is not set up yet, as in the kernel:
+   * they count it, and change nothing.
+   */
+  shows(row: number, manip: Manip): boolean {
+    const { conntrack, ip } = this.plane
+    const node = ip[row + Ip.Ct]
+    if (node < 2 || ip[row + Ip.CtState] !== CtState.Related || ip[row + Ip.Proto] !== TCP) return false
+    const done = manip === Manip.Source ? SRC_NAT_DONE : DST_NAT_DONE
+    return (conntrack.status(node >> 1) & (done | CONFIRMED)) === 0
   }
 
   /** As nf_nat_inet_fn: if no rule has chosen, nothing changes but what keeps the tuple unique; then the rewrite. */

@@ -44,6 +44,8 @@ export interface ConntrackLike {
   closed(entry: number): boolean
   /** The entry is free. */
   ended(entry: number): boolean
+  /** A reset that we made ends this TCP connection, if it is confirmed (nf_ct_set_closing). */
+  close(entry: number, nowMs: number): void
   tick(nowMs: number): void
 }
 
@@ -61,8 +63,11 @@ export const enum Tuple {
 export interface FilterHost {
   /** Drops a packet by name. @param iface it came by, in OUTPUT it would leave by; -1 = none */
   lose(iface: number, slot: number, reason: Drop): void
-  /** Answers a packet that a rule refuses, which stays with the filter. @param how type << 8 | code, -1 = TCP reset */
-  reject(slot: number, how: number, nowMs: number): void
+  /**
+   * Answers a packet that a rule refuses, which stays with the filter. False: there was no answer.
+   * @param how type << 8 | code, -1 = TCP reset
+   */
+  reject(slot: number, how: number, nowMs: number): boolean
   /** The kind of the address at ip[at]: ADDRESS_TYPE bit of matches/model.ts. @param iface only its addresses; -1 = all */
   addressType(ip: Int32Array, at: number, family: number, iface: number): number
   /** rpfilter: the way back to the source is the way it came. @param flags 1 loose, 2 with the mark, 4 local too */

@@ -30,7 +30,9 @@ export function matchOps(plane: Plane, program: Program, at: number, slot: numbe
       if (op === Op.CtGate) {
         if (plane.ip[row + Ip.Ct] < 0) {
           if (w[at + 2] === 0) return Answer.No
-          at += w[at + 3]
+          // Over itself, and over what asks about the connection.
+          at += w[at + 1] + w[at + 3]
+          continue
         }
         answer = Answer.Yes
       } else answer = matchConstant(plane, program, op, at, slot, row, nowMs)
@@ -46,7 +48,8 @@ export function matchOps(plane: Plane, program: Program, at: number, slot: numbe
   }
 }
 
-function matchConstant(
+/** One op that looks at the packet, its connection and sets that stay as they are. */
+export function matchConstant(
   plane: Plane,
   program: Program,
   op: Op,

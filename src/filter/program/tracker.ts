@@ -3,7 +3,8 @@
 import type { Conntrack } from '../conntrack/conntrack.ts'
 import { ENT_SHIFT, Ent, Header, Status } from '../conntrack/layout.ts'
 import { TcpState } from '../conntrack/tcp-state.ts'
-import { stateOf } from '../conntrack/tcp-word.ts'
+import { stateOf, withState } from '../conntrack/tcp-word.ts'
+import { Timeout } from '../conntrack/timeouts.ts'
 import type { Nat } from '../nat/nat.ts'
 import type { Manip, NatRange } from '../nat/range.ts'
 import type { ConntrackLike } from './host.ts'
@@ -96,6 +97,16 @@ export class Tracker implements ConntrackLike {
 
   ended(entry: number): boolean {
     return (this.words[(entry << ENT_SHIFT) + Ent.Status] & Status.Live) === 0
+  }
+
+  close(entry: number, nowMs: number): void {
+    const e = entry << ENT_SHIFT
+    const { words } = this
+    const confirmed = Status.Live | Status.Confirmed
+    if ((words[e + Ent.Status] & confirmed) !== confirmed || (words[e + Ent.Key] & PROTOCOL) !== TCP) return
+    if (stateOf(words, e) === TcpState.Close) return
+    words[e + Ent.Tcp] = withState(words[e + Ent.Tcp], TcpState.Close)
+    this.conntrack.entries.expireAt(entry, nowMs + this.conntrack.settings.timeouts[Timeout.TcpClose])
   }
 
   tick(nowMs: number): void {

@@ -15,8 +15,8 @@
 import { Verdict } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { act } from './act.ts'
-import { Answer, Body, Dispatch, Head, Rule, Target, TESTS } from './layout.ts'
-import { matchOps } from './match.ts'
+import { Answer, Body, Dispatch, Head, Op, Rule, Target, TESTS } from './layout.ts'
+import { matchConstant, matchOps } from './match.ts'
 import type { Plane } from './plane.ts'
 import type { Program } from './program.ts'
 import type { Report } from './report.ts'
@@ -50,7 +50,7 @@ export class Walk {
     let run = 0
     for (;;) {
       if (short !== 0) {
-        if (this.cutOff(w, r, row)) return Verdict.Drop
+        if (this.cutOff(program, r, slot, nowMs)) return Verdict.Drop
         if (!passes(w, ip, row, r)) {
           r += Rule.Words
           continue
@@ -150,8 +150,10 @@ export class Walk {
   }
 
   /** The packet ends within its transport header, and the rule asks for ports: xtables drops it. */
-  private cutOff(w: Int32Array, r: number, row: number): boolean {
+  private cutOff(program: Program, r: number, slot: number, nowMs: number): boolean {
     const { ip } = this.plane
+    const w = program.words
+    const row = slot << IP_SHIFT
     let asks = false
     for (let i = 0; i < TESTS; i++) {
       const word = w[r + Rule.Word0 + 3 * i]
@@ -159,7 +161,13 @@ export class Walk {
       if (word === Ip.Ports && mask !== 0) asks = true
       else if (((ip[row + word] ^ w[r + Rule.Value0 + 3 * i]) & mask) !== 0) return false
     }
-    return asks
+    // The compares that found no place in the record: addresses and interfaces come before ports in the kernel.
+    if (!asks) return false
+    let at = w[r + Rule.Body] + Body.Ops
+    for (; w[at] === Op.Word || w[at] === Op.Address || w[at] === Op.Interface; at += w[at + 1]) {
+      if (matchConstant(this.plane, program, w[at], at, slot, row, nowMs) === Answer.No) return false
+    }
+    return true
   }
 }
 

@@ -134,6 +134,7 @@ export class Lab {
       reject: (slot, how) => {
         this.refused.push(how)
         this.answer?.(slot)
+        return true
       },
       addressType: (ip, at, family) => this.typeOf(ip, at, family),
       reversePath: () => true,
