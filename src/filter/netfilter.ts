@@ -115,8 +115,7 @@ export class Netfilter implements Hooks {
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
-    native.hugePages(new Uint8Array(this.serials.buffer))
-    native.hugePages(new Uint8Array(this.cache.lines.buffer)) // both are read at random places
+    for (const table of [this.serials, this.cache.lines]) native.hugePages(new Uint8Array(table.buffer))
   }
 
   /**

@@ -146,8 +146,7 @@ export class Router {
 
   private decide(slot: number, row: number, nowMs: number): void {
     const { ip } = this.host
-    const inIf = ip[row + Ip.InIf]
-    const port = this.interfaces.port[inIf]
+    const port = this.interfaces.port[ip[row + Ip.InIf]]
     if (ip[row + Ip.Family] === 4 && !admit4(this, slot, port, nowMs)) return
     if (isGroup(ip, row)) {
       if (!joined(this.interfaces, ip, slot)) return this.lose(port, slot, Drop.NotForUs)
