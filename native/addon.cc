@@ -160,6 +160,10 @@ Napi::Value js_layout(const Napi::CallbackInfo& info) {
   PUT(kOffCsum); PUT(kOffTso4); PUT(kOffTso6); PUT(kOffEcn); PUT(kOffUso);
   PUT(kMonotonicMs); PUT(kWallSeconds); PUT(kWallNanos); PUT(kClockWords);
   PUT(kSent); PUT(kSentBytes); PUT(kNoRoom); PUT(kRefused); PUT(kDown); PUT(kMalformed); PUT(kErrno); PUT(kTxWords);
+  PUT(kSendSlot); PUT(kSendPath); PUT(kSendSocket); PUT(kSendTosTtl); PUT(kSendHeader0); PUT(kSendHeader1);
+  PUT(kSendResult); PUT(kSendTag); PUT(kSendWords);
+  PUT(kPathFamily); PUT(kPathAddress0); PUT(kPathPort); PUT(kPathScope); PUT(kPathWords);
+  PUT(kInfoFamily); PUT(kInfoAddress0); PUT(kInfoPort); PUT(kInfoTos); PUT(kInfoFlags); PUT(kInfoWords);
 #undef PUT
   return o;
 }
