@@ -81,7 +81,7 @@ export function integer(min: number, max: number, what = 'a whole number', hint?
 const UNIT_MS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 
 /** '10ms', '300s', '5m', '2h', '1d' as ms; a bare number, or '0', counts in `bareUnitMs`. NaN = not one. */
-function durationMs(found: unknown, bareUnitMs: number): number {
+export function durationMs(found: unknown, bareUnitMs: number): number {
   if (typeof found === 'number') return found * bareUnitMs
   const match = typeof found === 'string' ? /^([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)?$/.exec(found) : null
   if (!match) return Number.NaN
