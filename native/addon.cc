@@ -154,7 +154,7 @@ Napi::Value js_layout(const Napi::CallbackInfo& info) {
 #define PUT(name) o.Set(#name, static_cast<int>(name))
   PUT(kSlotSize); PUT(kHeadroom); PUT(kMaxVnetHeader); PUT(kMetaWords);
   PUT(kHead); PUT(kLen); PUT(kPort); PUT(kFlags); PUT(kGsoType); PUT(kGsoSize); PUT(kHdrLen);
-  PUT(kCsumStart); PUT(kCsumOffset); PUT(kStrip); PUT(kTci);
+  PUT(kCsumStart); PUT(kCsumOffset); PUT(kStrip); PUT(kTci); PUT(kRemote);
   PUT(kCsumPartial); PUT(kCsumVerified); PUT(kGsoEcn); PUT(kTaken); PUT(kNoEthernet); PUT(kLoose);
   PUT(kGsoNone); PUT(kGsoTcp4); PUT(kGsoTcp6); PUT(kGsoUdp);
   PUT(kOffCsum); PUT(kOffTso4); PUT(kOffTso6); PUT(kOffEcn); PUT(kOffUso);

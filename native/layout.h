@@ -34,6 +34,7 @@ enum Meta : int {
   kCsumOffset = 8, // where it is stored, from kCsumStart
   kStrip = 9,      // bytes after the MAC addresses that an egress leaves out (a popped tag)
   kTci = 10,       // VLAN the packet is in: PCP, DEI, VID
+  kRemote = 11,    // of the worker: the remote that a tunnel got it from
   kMetaWords = 16, // one cache line per packet
 };
 

@@ -59,6 +59,14 @@ export const enum Drop {
   NatFiltered,
   NatMoved,
   NatUntranslatable,
+  TunnelHeader,
+  TunnelNoVni,
+  TunnelRemote,
+  TunnelTagged,
+  TunnelEcn,
+  TunnelTooBig,
+  TunnelNoRemote,
+  TunnelUnreachable,
 }
 
 /** [name, where it is counted, what it means], in the order of Drop. */
@@ -118,6 +126,14 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['nat-filtered', 'in', 'to a port that NAT maps, from somebody its user has not written to'],
   ['nat-moved', 'in', 'of a masqueraded flow that would now leave by another interface'],
   ['nat-untranslatable', 'in', 'an ICMP redirect about a flow that NAT rewrites: it would mislead'],
+  ['tunnel-header', 'in', 'no VXLAN header, its VNI is not valid, or (strict) a reserved bit is set'],
+  ['tunnel-no-vni', 'in', 'its VNI is no port of this VTEP'],
+  ['tunnel-remote', 'in', 'from a remote that is not accepted, or that claims a static address of another'],
+  ['tunnel-tagged', 'in', 'a VLAN tag inside the tunnel (RFC 7348 6.1); innerVlan: keep lets it through'],
+  ['tunnel-ecn', 'in', 'congestion was marked on a packet whose sender does not know ECN (RFC 6040 4.2)'],
+  ['tunnel-too-big', 'out', 'does not fit into the tunnel: the sender is told when it is IP'],
+  ['tunnel-no-remote', 'out', 'no remote to send it to: none is listed, or all are dead'],
+  ['tunnel-unreachable', 'out', 'the underlay has no way to the remote'],
 ]
 
-export const DROP_COUNT = 55
+export const DROP_COUNT = 63

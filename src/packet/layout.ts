@@ -46,6 +46,8 @@ export const enum Meta {
   Strip = 9,
   /** The VLAN the packet is in: PCP (3 bits), DEI (1), VID (12). */
   Tci = 10,
+  /** Row of the remote it came from, when Port is a VXLAN port; -1 = made here. */
+  Remote = 11,
   Words = 16,
 }
 export const META_SHIFT = 4

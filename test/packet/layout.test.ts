@@ -23,6 +23,7 @@ const here: Record<string, number> = {
   kCsumOffset: Meta.CsumOffset,
   kStrip: Meta.Strip,
   kTci: Meta.Tci,
+  kRemote: Meta.Remote,
   kMetaWords: Meta.Words,
   kCsumPartial: Flag.CsumPartial,
   kCsumVerified: Flag.CsumVerified,
