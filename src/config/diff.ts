@@ -4,10 +4,10 @@
  * stands on something goes before it and comes after it. What is equal is not mentioned, so its traffic
  * is not touched. Routers are in diff-router.ts.
  *
- *     goes      routes by an interface that goes, interfaces, routers, tunnels, VTEPs, other ports, switches,
- *               namespaces
- *     comes     namespaces, switches, ports, VTEPs (their address may be one of a port's device), tunnels
+ *     goes      tunnels, VTEPs, routes by an interface that goes, interfaces, routers, ports, switches, namespaces
+ *     comes     namespaces, switches, ports
  *     then      routers, interfaces, rules, routes
+ *     at last   VTEPs, whose address may be one that a device of ours just got, and tunnels
  *
  *     changed in a port                            step
  *     device, fault                                remove-port, add-port
@@ -50,12 +50,13 @@ export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
   const after = portsOf(next)
   const sockets = keptSockets(old.vteps, next.vteps)
   const again = reopened(before, after, sockets)
-  const changes: Change[] = [...routersGoing(old.routers, next.routers)]
+  const changes: Change[] = []
 
   const gone = [...before].filter(([key]) => !after.has(key) || again.has(key)).map(([, at]) => at)
   const remove = (at: PortAt) => changes.push({ op: 'remove-port', switch: at.switch, port: at.port })
   gone.filter(isTunnel).forEach(remove)
   for (const name of Object.keys(old.vteps)) if (!sockets.has(name)) changes.push({ op: 'remove-vtep', name })
+  changes.push(...routersGoing(old.routers, next.routers))
   gone.filter((at) => !isTunnel(at)).forEach(remove)
   for (const name of Object.keys(old.switches)) {
     if (!Object.hasOwn(next.switches, name)) changes.push({ op: 'remove-switch', name })
@@ -78,18 +79,18 @@ export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
   const added = [...after].filter(([key]) => !before.has(key) || again.has(key)).map(([, at]) => at)
   const add = (at: PortAt) => changes.push({ op: 'add-port', ...at })
   added.filter((at) => !isTunnel(at) && !isReplay(at)).forEach(add)
-  for (const [name, config] of Object.entries(next.vteps)) {
-    if (!sockets.has(name)) changes.push({ op: 'add-vtep', name, config })
-    else if (!isDeepStrictEqual(old.vteps[name], config)) changes.push({ op: 'set-vtep', name, config })
-  }
-  added.filter(isTunnel).forEach(add)
-  added.filter(isReplay).forEach(add)
   for (const [key, at] of after) {
     const was = before.get(key)
     if (was && !again.has(key) && !isDeepStrictEqual(was.config, at.config))
       changes.push({ op: 'set-port', ...at })
   }
   changes.push(...routersComing(old.routers, next.routers))
+  for (const [name, config] of Object.entries(next.vteps)) {
+    if (!sockets.has(name)) changes.push({ op: 'add-vtep', name, config })
+    else if (!isDeepStrictEqual(old.vteps[name], config)) changes.push({ op: 'set-vtep', name, config })
+  }
+  added.filter(isTunnel).forEach(add)
+  added.filter(isReplay).forEach(add)
   return changes
 }
 

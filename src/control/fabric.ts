@@ -48,7 +48,7 @@ const WATCH_MS = 500
 const DEVICES_EVERY = 4
 
 export class Fabric extends EventEmitter<FabricEvents> {
-  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
+  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {}, vteps: {} }
   /** What is there now. */
   readonly inventory: Inventory
   readonly startedAt = new Date()
