@@ -88,7 +88,7 @@ export const vtepSchema = mapping({
   limit: integer(1, 16_777_216, 'a number of addresses')
     .default(65_536)
     .describe('Most addresses learned in all'),
-  maxRemotes: integer(1, 1_048_576, 'a number of remotes')
+  maxRemotes: integer(1, 131_072, 'a number of remotes')
     .default(4096)
     .describe('Most remotes known at a time'),
   resolve: seconds(1, 86_400).default(60).describe('How often names of remotes are looked up again'),
