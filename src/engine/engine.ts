@@ -28,6 +28,7 @@ import { Pipeline } from './pipeline.ts'
 import { applyRouter } from './routers.ts'
 import { applySettings } from './settings.ts'
 import { Spinner } from './spin.ts'
+import { applyTunnel } from './tunnels.ts'
 
 /** Resolution of the plane's timers; what a tick may do is bounded. */
 const TICK_MS = 200
@@ -209,6 +210,14 @@ export class Engine implements PortHost {
       case 'interface-set':
       case 'interface-remove':
         applyRouter(this, command)
+        break
+      case 'vtep-add':
+      case 'vtep-set':
+      case 'vtep-remove':
+      case 'vxlan-set':
+      case 'remote-state':
+      case 'vxlan-flush':
+        applyTunnel(this, command)
         break
       case 'poll':
         this.policy = command.policy
