@@ -16,7 +16,8 @@ import type { FabricConfig, PortConfig } from '../config/types.ts'
 import type { AddressNews } from '../engine/command.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
-import { Capture } from './capture.ts'
+import type { Capture } from './capture.ts'
+import { Captures } from './captures.ts'
 import { hear, settled } from './detection.ts'
 import { type FabricEvents, type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
@@ -35,7 +36,9 @@ import type {
   VlanRow,
 } from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { takeStep } from './step.ts'
 import { takeSteps } from './steps.ts'
+import { Tunnels } from './tunnels.ts'
 import * as view from './view.ts'
 import * as viewRouter from './view-router.ts'
 
@@ -57,7 +60,8 @@ export class Fabric extends EventEmitter<FabricEvents> {
   private readonly log: Log
   private readonly link: WorkerLink
   private readonly watch: NodeJS.Timeout
-  private readonly captures = new Map<number, Capture>()
+  private readonly captures: Captures
+  readonly tunnels: Tunnels
   /** When the worker died, of late. */
   private recent: number[] = []
   /** Changes are applied one after the other. */
@@ -72,10 +76,21 @@ export class Fabric extends EventEmitter<FabricEvents> {
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
     this.inventory = new Inventory(memory, this.link, this.log, options.created)
+    this.captures = new Captures(this.inventory, this.link)
+    this.tunnels = new Tunnels({
+      inventory: this.inventory,
+      link: this.link,
+      log: this.log,
+      exclusive: (work) => this.exclusive(work),
+      emit: (event, ...args) => void (this as EventEmitter).emit(event, ...args),
+    })
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))
-    this.link.on('frames', (index: number) => this.inventory.portAt(index)?.exchange?.drain())
+    this.link.on('frames', (index: number) => {
+      this.inventory.portAt(index)?.exchange?.drain()
+      this.tunnels.poke(index)
+    })
     this.link.on('punt', (id: number) => this.inventory.routing.punted(id))
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
@@ -120,12 +135,13 @@ export class Fabric extends EventEmitter<FabricEvents> {
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
         done.push(...(await takeSteps(inventory, diffConfig(before, next), this.options.signal)))
+        await this.tunnels.settle()
         this.config = next
       } catch (error) {
         const failed = (undo: Error, change?: object) =>
           this.log.error({ change, reason: undo.message }, 'could not restore what was before')
         for (const change of diffConfig(inventory.config(before), before))
-          await inventory.step(change).catch((undo) => failed(undo, change))
+          await takeStep(inventory, change).catch((undo) => failed(undo, change))
         await inventory.addresses.flush().catch(failed)
         throw error
       }
@@ -144,6 +160,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
         await this.inventory.removePort(switchName, name)
         throw error
       }
+      await this.tunnels.settle()
       this.config = structuredClone(this.config)
       this.config.switches[switchName].ports[name] = config
     })
@@ -210,7 +227,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     await this.exclusive(async () => {
       await this.link.send({ op: 'poll', policy: this.config.poll })
       for (const command of this.inventory.commands()) await this.link.send(command)
-      for (const capture of this.captures.values()) await this.link.send(capture.command)
+      for (const command of this.captures.commands()) await this.link.send(command)
       this.inventory.routing.resume()
     })
     this.log.warn({ restarts: this.restarts }, 'a new worker took over')
@@ -223,23 +240,8 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   /** Copies the packets of a port, both directions, into a ring that the caller reads. */
-  async capture(name: string, options: { snapLen?: number } = {}): Promise<Capture> {
-    const port = this.findPort(name)
-    if (port.down) throw new Error(`port ${name} is down: ${port.down}`)
-    if (this.captures.has(port.index)) throw new Error(`port ${name} is being captured already`)
-    const capture = new Capture(port, options.snapLen ?? 65535, this.inventory.memory.counters, async () => {
-      this.captures.delete(port.index)
-      if (port.down || this.inventory.portAt(port.index) !== port || !this.link.running) return
-      await this.link.send({ op: 'capture', index: port.index, ring: null, snapLen: 0 })
-    })
-    this.captures.set(port.index, capture)
-    try {
-      await this.link.send(capture.command)
-    } catch (error) {
-      this.captures.delete(port.index)
-      throw error
-    }
-    return capture
+  capture(name: string, options: { snapLen?: number } = {}): Promise<Capture> {
+    return this.captures.start(name, options.snapLen)
   }
 
   /** A port by 'switch.port', or by its own name when only one switch has it. */
@@ -274,17 +276,9 @@ export class Fabric extends EventEmitter<FabricEvents> {
   }
 
   private exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.turn.then(work).finally(() => this.endCaptures())
+    const result = this.turn.then(work).finally(() => this.captures.endLost())
     this.turn = result.catch(() => {})
     return result
-  }
-
-  /** Captures end with their ports. */
-  private endCaptures(): void {
-    for (const capture of this.captures.values()) {
-      const port = capture.livePort
-      if (port.down || this.inventory.portAt(port.index) !== port) capture.close().catch(() => {})
-    }
   }
 
   /** Ends everything and removes exactly what this fabric created. Safe to call twice. */
@@ -292,8 +286,9 @@ export class Fabric extends EventEmitter<FabricEvents> {
     if (this.closed) return
     this.closed = true
     clearInterval(this.watch)
+    this.tunnels.close()
     await this.turn
-    for (const capture of this.captures.values()) await capture.close().catch(() => {})
+    await this.captures.close()
     await this.inventory.routing.farewell()
     await this.link.stop()
     await this.inventory.clear((error) => this.log.error({}, error.message))

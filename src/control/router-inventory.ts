@@ -28,7 +28,7 @@ import {
   subnetOf,
 } from './live-router.ts'
 import { addressSettings, isAddress, learn, type OwnAddress, ownAddresses } from './own-addresses.ts'
-import type { LivePort } from './ports.ts'
+import { type LivePort, mtuOf } from './ports.ts'
 import { RuleLog } from './rule-log.ts'
 import { buildRules, type FilterConfig, loadOf, NO_RULES } from './rules.ts'
 import { RouterServices } from './services.ts'
@@ -153,6 +153,15 @@ export class RouterInventory {
     this.refreshRoutes(router)
   }
 
+  /** As Inventory.chooseMtu, for the router's end of a patch. */
+  async chooseMtu(routerName: string, name: string, mtu: number | null): Promise<void> {
+    const router = this.routers.get(routerName)
+    const port = this.inventory.port(routerName, name)
+    if (!router?.interfaces.has(name) || !port) return
+    port.chosenMtu = mtu
+    await this.sendInterface(router, name)
+  }
+
   async removeInterface(routerName: string, name: string): Promise<void> {
     const router = this.need(routerName)
     const live = router.interfaces.get(name)
@@ -266,8 +275,9 @@ export class RouterInventory {
     )
   }
 
-  private mtuOf(router: LiveRouter, { config, name }: LiveInterface): number {
-    return config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+  private mtuOf(router: LiveRouter, { name }: LiveInterface): number {
+    const port = this.inventory.port(router.name, name)
+    return (port && mtuOf(port)) || 1500
   }
 
   private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {

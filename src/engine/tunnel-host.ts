@@ -37,9 +37,8 @@ export class EngineTunnelHost implements TunnelHost {
     const copy = pool.alloc()
     pool.copy(slot, copy)
     pool.meta[(copy << META_SHIFT) + Meta.Flags] &= ~(Flag.Taken | Flag.Loose)
-    if (this.engine.pipeline.loose.add(pool, copy)) return copy
-    pool.release(copy)
-    return -1
+    this.engine.pipeline.loose.add(pool, copy)
+    return copy
   }
 
   follow(port: number): void {
