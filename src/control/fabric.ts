@@ -33,14 +33,16 @@ import type {
   PortStatus,
   RouteRow,
   StatusReport,
+  TunnelRow,
   VlanRow,
 } from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 import { takeStep } from './step.ts'
 import { takeSteps } from './steps.ts'
-import { Tunnels } from './tunnels.ts'
+import { type FlushFilter, Tunnels } from './tunnels.ts'
 import * as view from './view.ts'
 import * as viewRouter from './view-router.ts'
+import * as viewTunnel from './view-tunnel.ts'
 
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
@@ -261,6 +263,8 @@ export class Fabric extends EventEmitter<FabricEvents> {
   rules = (router?: string): string[] => viewRouter.rules(this, router)
   conntrack = (router?: string): ConnectionRow[] => viewRouter.conntrack(this, router)
   leases = (router?: string): LeaseRow[] => viewRouter.leases(this, router)
+  /** Every remote of every VTEP, or of one. */
+  tunnelRows = (filter?: viewTunnel.TunnelFilter): TunnelRow[] => viewTunnel.tunnels(this, filter)
   status = (): StatusReport => view.status(this, this.link.running)
 
   /** Forgets learned addresses. Returns how many there were. */
@@ -273,6 +277,11 @@ export class Fabric extends EventEmitter<FabricEvents> {
       await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
     }
     return before
+  }
+
+  /** Forgets what tunnels learned: of one VTEP or remote (an address), or of all. Returns how much. */
+  flushTunnels(filter: FlushFilter = {}): Promise<number> {
+    return this.tunnels.flush(filter)
   }
 
   private exclusive<T>(work: () => Promise<T>): Promise<T> {

@@ -12,10 +12,16 @@ export function remoteText(words: Int32Array, row: number, device = ''): string 
   return linkLocal && device !== '' ? `${text}%${device}` : text
 }
 
-/** The same of an address in words: what a row's key is compared with. */
-export function sameAddress(words: Int32Array, row: number, address: readonly number[]): boolean {
-  const at = (row << REMOTE_SHIFT) + Remote.Address0
-  const four = words[(row << REMOTE_SHIFT) + Remote.Family] === 4
-  if (four !== (address.length === 1)) return false
-  return address.every((word, i) => words[at + i] === word)
+/** Its address in words, as in a TunnelAddress. */
+export function addressOf(words: Int32Array, row: number): Int32Array {
+  const at = row << REMOTE_SHIFT
+  const from = at + Remote.Address0
+  return words.slice(from, from + (words[at + Remote.Family] === 4 ? 1 : 4))
+}
+
+/** The row of an address; -1 = there is none. */
+export function rowOf(words: Int32Array, address: string): number {
+  for (let row = 0; row << REMOTE_SHIFT < words.length; row++)
+    if (words[row << REMOTE_SHIFT] !== 0 && remoteText(words, row) === address) return row
+  return -1
 }

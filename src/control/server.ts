@@ -5,6 +5,7 @@
  *     GET  /v1/ports /v1/vlans /v1/counters /v1/status
  *     GET  /v1/fdb?switch=&port=&vlan=         GET  /v1/drops?all=true
  *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/conntrack /v1/leases, each with ?router=
+ *     GET  /v1/tunnels?vtep=                   POST /v1/flush/tunnels {vtep?, remote?}
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
  *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
  *     GET  /metrics                            Prometheus text
@@ -13,11 +14,10 @@
  * request, 404 no such thing, 409 not now, 422 a configuration that is wrong, 500 anything else.
  * A list reads shared memory in this process: it never asks the worker, however busy that is.
  */
-import { Readable } from 'node:stream'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { nearest } from '../config/error.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
-import { jsonRows } from './json-rows.ts'
+import { sendRows } from './json-rows.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
 import type {
@@ -31,6 +31,7 @@ import type {
   VlanRow,
 } from './model.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
+import type { FlushFilter } from './tunnels.ts'
 
 export interface PortFilter {
   switch?: string
@@ -48,6 +49,7 @@ export interface Served extends Measured {
   rules(router?: string): string[]
   conntrack(router?: string): ConnectionRow[]
   leases(router?: string): LeaseRow[]
+  flushTunnels(filter: FlushFilter): Promise<number>
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -83,6 +85,8 @@ const SCHEMAS = {
   drops: { querystring: object({ all: { type: 'boolean', default: false } }) },
   reload: { body: object({ file: { type: 'string', minLength: 1, maxLength: 4096 } }) },
   flush: { body: FILTER },
+  tunnels: { querystring: object({ vtep: NAME }) },
+  flushTunnels: { body: object({ vtep: NAME, remote: NAME }) },
   capture: {
     querystring: {
       ...object({
@@ -106,6 +110,10 @@ function object(properties: object): object {
 
 interface OfRouter {
   Querystring: { router?: string }
+}
+
+interface TunnelQuery {
+  vtep?: string
 }
 
 interface CaptureQuery {
@@ -171,22 +179,23 @@ export class ControlServer {
     app.get('/v1/status', { schema: SCHEMAS.none }, () => this.fabric.status())
     app.get<{ Querystring: PortFilter }>('/v1/fdb', { schema: SCHEMAS.fdb }, (req, reply) => {
       const rows = this.fabric.fdb(this.filter(req.query))
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+      return sendRows(reply, rows)
+    })
+    app.get<{ Querystring: TunnelQuery }>('/v1/tunnels', { schema: SCHEMAS.tunnels }, (req, reply) => {
+      return sendRows(reply, this.fabric.tunnelRows(this.ofVtep(req.query)))
     })
     app.get<OfRouter>('/v1/interfaces', { schema: SCHEMAS.router }, (req) =>
       this.fabric.interfaces(req.query.router),
     )
     app.get<OfRouter>('/v1/routes', { schema: SCHEMAS.router }, (req, reply) => {
-      const rows = this.fabric.routes(req.query.router)
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+      return sendRows(reply, this.fabric.routes(req.query.router))
     })
     app.get<OfRouter>('/v1/neighbors', { schema: SCHEMAS.router }, (req) =>
       this.fabric.neighbors(req.query.router),
     )
     app.get<OfRouter>('/v1/rules', { schema: SCHEMAS.router }, (req) => this.fabric.rules(req.query.router))
     app.get<OfRouter>('/v1/conntrack', { schema: SCHEMAS.router }, (req, reply) => {
-      const rows = this.fabric.conntrack(req.query.router)
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+      return sendRows(reply, this.fabric.conntrack(req.query.router))
     })
     app.get<OfRouter>('/v1/leases', { schema: SCHEMAS.router }, (req) => this.fabric.leases(req.query.router))
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
@@ -197,6 +206,9 @@ export class ControlServer {
     })
     app.post<{ Body: PortFilter }>('/v1/flush', { schema: SCHEMAS.flush }, async (req) => {
       return { flushed: await this.fabric.flushFdb(this.filter(req.body)) }
+    })
+    app.post<{ Body: FlushFilter }>('/v1/flush/tunnels', { schema: SCHEMAS.flushTunnels }, async (req) => {
+      return { flushed: await this.fabric.flushTunnels(this.ofVtep(req.body)) }
     })
     app.get<{ Querystring: CaptureQuery }>('/v1/capture', { schema: SCHEMAS.capture }, (req, reply) => {
       return this.capture(req.query, reply)
@@ -243,6 +255,12 @@ export class ControlServer {
     return { switch: found.switch, port: `${found.switch}.${found.name}`, vlan }
   }
 
+  private ofVtep<T extends TunnelQuery>(query: T): T {
+    const known = this.fabric.status().vteps.map((v) => v.name)
+    if (query.vtep !== undefined && !known.includes(query.vtep)) throw unknown('VTEP', query.vtep, known)
+    return query
+  }
+
   /** `switch.port`, or `port` when only one switch (or the one given) has it. */
   private port(name: string, within?: string): PortStatus {
     const ports = this.fabric.ports()
@@ -274,12 +292,12 @@ export class ControlServer {
   }
 }
 
-function unknown(kind: 'switch' | 'port', name: string, known: string[]): ApiError {
+function unknown(kind: 'switch' | 'port' | 'VTEP', name: string, known: string[]): ApiError {
   // Somebody who wrote the short name of a port meant a short name.
   const candidates = [...known, ...known.map((full) => full.slice(full.indexOf('.') + 1))]
   const close = nearest(name, candidates)
   const hint = close === undefined ? `there is ${known.join(', ') || 'none'}` : `did you mean ${close}?`
-  return new ApiError(404, `unknown-${kind}`, `no ${kind} ${name}; ${hint}`, { known })
+  return new ApiError(404, `unknown-${kind.toLowerCase()}`, `no ${kind} ${name}; ${hint}`, { known })
 }
 
 function classify(error: FastifyError | ApiError): [status: number, code: string, details: unknown] {

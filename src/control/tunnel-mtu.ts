@@ -13,7 +13,7 @@ import { REMOTE_SHIFT, Remote, RemoteFlag } from '../tunnel/tables.ts'
 import type { Inventory } from './inventory.ts'
 import { innerMtu, type LiveVtep } from './live-vtep.ts'
 import type { LivePort } from './ports.ts'
-import { sameAddress } from './remote-rows.ts'
+import { addressOf } from './remote-rows.ts'
 
 const ETHERNET = 1500
 const LEAST_V6 = 1280
@@ -26,14 +26,15 @@ export function usableMtu(inventory: Inventory, port: LivePort): number {
   const vtep = inventory.tunnels.vteps.get(device.vtep)
   if (!vtep) return ETHERNET
   const { remotes, statics, group } = inventory.tunnels.settings(vtep, device)
-  const named = [...remotes, ...statics.map((s) => s.remote), ...(group ? [group] : [])]
+  const all = [...remotes, ...statics.map((s) => s.remote), ...(group ? [group] : [])]
+  const named = new Set(all.map(({ address }) => address.join(' ')))
   const learned = device.accept === 'any'
   let outer = Number.POSITIVE_INFINITY
   const words = new Int32Array(vtep.memory.remotes)
   for (let row = 0; row << REMOTE_SHIFT < words.length; row++) {
     const at = row << REMOTE_SHIFT
     if (words[at + Remote.Family] === 0 || (words[at + Remote.Flags] & RemoteFlag.Dead) !== 0) continue
-    const ours = named.some(({ address }) => sameAddress(words, row, address))
+    const ours = named.has(addressOf(words, row).join(' '))
     const heard = learned && (words[at + Remote.Flags] & RemoteFlag.Named) === 0
     if (ours || heard) outer = Math.min(outer, words[at + Remote.Mtu] || defaultMtu(vtep))
   }

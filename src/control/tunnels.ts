@@ -7,13 +7,12 @@
  *     a remote is down              no floods for it; its stations are forgotten, by the switches too
  *     another address of a name     the worker gets the new list; what was learned of the others stays
  */
-import { isDeepStrictEqual } from 'node:util'
 import type { WorkerLink } from '../engine/worker-link.ts'
-import { REMOTE_SHIFT, Remote } from '../tunnel/tables.ts'
-import { wordsOfAddress } from './addressing.ts'
+import { REMOTE_SHIFT, Remote, stationsOf } from '../tunnel/tables.ts'
 import type { FabricEvents, Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import { deviceMtu, innerMtu, type LiveVtep } from './live-vtep.ts'
+import { addressOf, rowOf } from './remote-rows.ts'
 import { chooseMtus } from './tunnel-mtu.ts'
 import { TICK_MS, VtepWatch, type WatchedRemote, type WatchNews } from './tunnel-watch.ts'
 
@@ -24,6 +23,14 @@ export interface TunnelOwner {
   /** Changes are made one after the other. */
   exclusive<T>(work: () => Promise<T>): Promise<T>
   emit<E extends keyof FabricEvents>(event: E, ...args: FabricEvents[E]): void
+}
+
+export interface FlushFilter {
+  vtep?: string
+  /** Its address. */
+  remote?: string
+  /** 'switch.port'. */
+  port?: string
 }
 
 const DEVICE_MS = 500
@@ -155,7 +162,7 @@ export class Tunnels {
   private stateChanged(vtep: LiveVtep, remote: WatchedRemote, was: WatchedRemote['state']): void {
     if (!vtep.config.probe.liveness) return
     const { state, text } = remote
-    const { log, emit, inventory, link } = this.owner
+    const { log, emit, link } = this.owner
     const where = { vtep: vtep.name, remote: text }
     if (state === 'down') {
       log.warn(where, `remote ${text} of VTEP ${vtep.name} does not answer`)
@@ -166,18 +173,15 @@ export class Tunnels {
     }
     if (state !== 'down' && was !== 'down') return
     this.pending = true
-    const address = { address: wordsOfAddress(text.split('%')[0]), scope: scopeOf(vtep, remote) }
+    const words = new Int32Array(vtep.memory.remotes)
+    const address = {
+      address: [...addressOf(words, remote.row)],
+      scope: words[(remote.row << REMOTE_SHIFT) + Remote.Scope],
+    }
     const told = async (): Promise<void> => {
+      const behind = stationsOf(vtep.memory).filter((s) => s.remote === remote.row)
       await link.send({ op: 'remote-state', id: vtep.id, remote: address, dead: state === 'down' })
-      if (state !== 'down') return
-      for (const [key, config] of vtep.tunnels) {
-        const port = inventory.ports.get(key)
-        const sw = port && inventory.switches.get(port.switch)
-        const { remotes, statics } = inventory.tunnels.settings(vtep, config)
-        const named = [...remotes, ...statics.map((s) => s.remote)]
-        if (!port || !sw || !named.some((r) => isDeepStrictEqual(r.address, address.address))) continue
-        await link.send({ op: 'flush', switch: sw.id, port: port.index, vid: -1 })
-      }
+      if (state === 'down') await this.forget(new Set(behind.map((s) => s.port)))
     }
     this.owner.exclusive(told).catch((error: Error) => log.error(where, error.message))
   }
@@ -192,13 +196,42 @@ export class Tunnels {
     )
   }
 
+  /** The switches forget too what is behind these ports: else they would send where nobody is known. */
+  async flush(filter: FlushFilter): Promise<number> {
+    const { inventory, link } = this.owner
+    const port = filter.port === undefined ? undefined : inventory.find(filter.port)
+    let forgotten = 0
+    for (const vtep of inventory.tunnels.vteps.values()) {
+      if (filter.vtep !== undefined && filter.vtep !== vtep.name) continue
+      const words = new Int32Array(vtep.memory.remotes)
+      const row = filter.remote === undefined ? -1 : rowOf(words, filter.remote.split('%')[0])
+      if (filter.remote !== undefined && row < 0) continue
+      const matching = stationsOf(vtep.memory).filter(
+        (s) => !s.static && (row < 0 || s.remote === row) && (!port || s.port === port.index),
+      )
+      if (port && !vtep.tunnels.has(`${port.switch}.${port.name}`)) continue
+      const scope = words[(row << REMOTE_SHIFT) + Remote.Scope]
+      const remote = row < 0 ? null : { address: [...addressOf(words, row)], scope }
+      await link.send({ op: 'vxlan-flush', id: vtep.id, index: port?.index ?? -1, remote })
+      forgotten += matching.length
+      await this.forget(new Set(matching.map((s) => s.port)))
+    }
+    return forgotten
+  }
+
+  /** What switches learned at these ports. */
+  private async forget(indices: ReadonlySet<number>): Promise<void> {
+    const { inventory, link } = this.owner
+    for (const index of indices) {
+      const port = inventory.portAt(index)
+      const sw = port && inventory.switches.get(port.switch)
+      if (sw) await link.send({ op: 'flush', switch: sw.id, port: index, vid: -1 })
+    }
+  }
+
   close(): void {
     clearInterval(this.timer)
     for (const watch of this.watches.values()) watch.close()
     this.watches.clear()
   }
-}
-
-function scopeOf(vtep: LiveVtep, { row }: WatchedRemote): number {
-  return new Int32Array(vtep.memory.remotes)[(row << REMOTE_SHIFT) + Remote.Scope]
 }

@@ -16,7 +16,9 @@ import { HashTable } from '../table/hash.ts'
 import { formatMac, OFFLOAD_NAMES } from './devices.ts'
 import type { Fabric } from './fabric.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
-import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { type LivePort, mtuOf, namespaceGone, readDevice } from './ports.ts'
+import { usableMtu } from './tunnel-mtu.ts'
+import { remoteOf, vtepsOf } from './view-tunnel.ts'
 
 export interface FdbFilter {
   switch?: string
@@ -94,7 +96,7 @@ export function ports(fabric: Fabric): PortStatus[] {
       device: port.device?.name ?? ('name' in device ? device.name : null),
       netns: deviceNetns(port.config),
       mac: mac ? formatMac(mac) : null,
-      mtu: port.config.mtu || port.mtu,
+      mtu: device.type === 'vxlan' ? usableMtu(fabric.inventory, port) : mtuOf(port),
       vlan: vlanText(port.config.vlan),
       addresses: 'addresses' in device ? device.addresses : [],
       offloads: OFFLOAD_NAMES.filter(([bit]) => (port.device?.offloads ?? 0) & bit).map(([, name]) => name),
@@ -139,7 +141,8 @@ function* entries(fabric: Fabric, filter: FdbFilter): Generator<{ row: FdbRow; p
         key0 & 0xff,
       ])
       const type = (value & Entry.Own) !== 0 ? 'own' : isStatic ? 'static' : 'dynamic'
-      yield { row: { switch: sw.name, vlan, mac: formatMac(mac), port: port.name, type, ageS }, port }
+      const remote = port.config.device.type === 'vxlan' ? remoteOf(fabric, port, key1 & 0xffff, key0) : null
+      yield { row: { switch: sw.name, vlan, mac: formatMac(mac), port: port.name, type, ageS, remote }, port }
     }
   }
 }
@@ -268,6 +271,7 @@ export function status(fabric: Fabric, running: boolean): StatusReport {
         vlanAware: sw.config.vlanAware,
       }
     }),
+    vteps: vtepsOf(fabric),
     memory: {
       residentBytes: process.memoryUsage.rss(),
       poolSlots: fabric.inventory.memory.pool.length / SLOT_SIZE,
