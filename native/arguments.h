@@ -23,4 +23,4 @@ inline Napi::Object object_arg(const Napi::CallbackInfo& info, const char* who) 
   return info[0].As<Napi::Object>();
 }
 
-} // namespace taploom
+}  // namespace taploom

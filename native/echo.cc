@@ -26,7 +26,7 @@ bool is_v6(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) == 0 && family == AF_INET6;
 }
 
-} // namespace
+}  // namespace
 
 int open_echo(const std::string& netns, int family, const std::string& local, const std::string& device) {
   int result = -1;
@@ -61,7 +61,8 @@ int send_echo(int fd, const std::string& remote, int id, int seq, int bytes, boo
   const int headers = (v6 ? kIpv6Bytes : kIpv4Bytes) + kIcmpHeader;
   if (bytes < headers || bytes > kMaxPacket) return -EINVAL;
   // PROBE: DF set and the kernel's own opinion of the path ignored, which is what is being tested.
-  const int discover = v6 ? (df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT) : (df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
+  const int discover =
+      v6 ? (df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT) : (df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_DONT);
   if (setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &discover,
                  sizeof discover) < 0)
     return -errno;
@@ -70,7 +71,7 @@ int send_echo(int fd, const std::string& remote, int id, int seq, int bytes, boo
   packet[0] = v6 ? ICMP6_ECHO_REQUEST : ICMP_ECHO;
   write16(packet + 4, static_cast<size_t>(id) & 0xffff);
   write16(packet + 6, static_cast<size_t>(seq) & 0xffff);
-  if (!v6) write16(packet + 2, 0xffffu ^ checksum_add(packet, len, 0)); // ICMPv6's is the kernel's work
+  if (!v6) write16(packet + 2, 0xffffu ^ checksum_add(packet, len, 0));  // ICMPv6's is the kernel's work
   SocketAddress to;
   try {
     to = parse_address(v6 ? 6 : 4, remote, 0);
@@ -87,7 +88,7 @@ int send_echo(int fd, const std::string& remote, int id, int seq, int bytes, boo
 
 bool receive_echo(int fd, EchoReply* reply) {
   const bool v6 = is_v6(fd);
-  uint8_t packet[256]; // the headers; the rest is only counted
+  uint8_t packet[256];  // the headers; the rest is only counted
   constexpr int kMaxErrors = 16;
   for (int errors = 0; errors < kMaxErrors;) {
     SocketAddress from{};
@@ -95,7 +96,7 @@ bool receive_echo(int fd, EchoReply* reply) {
     const ssize_t got = recvfrom(fd, packet, sizeof packet, MSG_DONTWAIT | MSG_TRUNC, &from.any, &size);
     if (got < 0) {
       if (errno == EAGAIN || errno == EBADF || errno == ENOTSOCK) return false;
-      errors++; // what ICMP said of an earlier request
+      errors++;  // what ICMP said of an earlier request
       continue;
     }
     const size_t had = got < static_cast<ssize_t>(sizeof packet) ? static_cast<size_t>(got) : sizeof packet;
@@ -110,4 +111,4 @@ bool receive_echo(int fd, EchoReply* reply) {
   return false;
 }
 
-} // namespace taploom
+}  // namespace taploom

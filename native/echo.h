@@ -15,9 +15,9 @@ int send_echo(int fd, const std::string& remote, int id, int seq, int bytes, boo
 struct EchoReply {
   std::string remote;
   int id = 0, seq = 0;
-  int bytes = 0; // of the IP packet
+  int bytes = 0;  // of the IP packet
 };
 // False when there is none.
 bool receive_echo(int fd, EchoReply* reply);
 
-} // namespace taploom
+}  // namespace taploom

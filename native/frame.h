@@ -10,7 +10,7 @@ namespace taploom {
 
 constexpr int kMacBytes = 12;
 constexpr int kTagBytes = 4;
-constexpr int kIpv4Header = 20; // the shortest header in front of a checksum
+constexpr int kIpv4Header = 20;  // the shortest header in front of a checksum
 // A segment size of a few bytes is an attack on whoever has to segment: Linux's smallest MSS is 48.
 constexpr int kMaxSegments = 65536 / 48;
 
@@ -40,4 +40,4 @@ inline size_t put_macs(uint8_t* to, const uint8_t* frame, uint32_t tag) {
   return kMacBytes + kTagBytes;
 }
 
-} // namespace taploom
+}  // namespace taploom

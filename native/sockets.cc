@@ -83,14 +83,15 @@ Napi::Value js_open_echo(const Napi::CallbackInfo& info) {
   Napi::Object o = object_arg(info, "openEcho");
   const int family = family_of(o);
   return Napi::Number::New(env, guarded(env, [&] {
-                             return open_echo(string_of(o, "netns"), family, string_of(o, "local"), string_of(o, "device"));
+                             return open_echo(string_of(o, "netns"), family, string_of(o, "local"),
+                                              string_of(o, "device"));
                            }));
 }
 
 // echo(fd, remote, id, seq, bytes, df) -> 0 or -errno
 Napi::Value js_echo(const Napi::CallbackInfo& info) {
-  return Napi::Number::New(info.Env(), send_echo(number(info[0]), text(info[1]), number(info[2]), number(info[3]),
-                                                 number(info[4]), info[5].ToBoolean()));
+  return Napi::Number::New(info.Env(), send_echo(number(info[0]), text(info[1]), number(info[2]),
+                                                 number(info[3]), number(info[4]), info[5].ToBoolean()));
 }
 
 Napi::Value js_echo_reply(const Napi::CallbackInfo& info) {
@@ -105,7 +106,7 @@ Napi::Value js_echo_reply(const Napi::CallbackInfo& info) {
   return result;
 }
 
-} // namespace
+}  // namespace
 
 std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
@@ -113,7 +114,8 @@ std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info) {
   Napi::Value list = o.Get("fds");
   if (!list.IsArray()) throw Napi::TypeError::New(env, "Io.attachUdp: fds is not an array");
   std::vector<int> fds;
-  for (uint32_t i = 0; i < list.As<Napi::Array>().Length(); i++) fds.push_back(number(list.As<Napi::Array>().Get(i)));
+  for (uint32_t i = 0; i < list.As<Napi::Array>().Length(); i++)
+    fds.push_back(number(list.As<Napi::Array>().Get(i)));
   const int receivers = int_of(o, "receivers", 1);
   if (receivers < 1 || static_cast<size_t>(receivers) > fds.size())
     throw Napi::RangeError::New(env, "Io.attachUdp: receivers: 1 to the number of fds");
@@ -132,8 +134,8 @@ std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info) {
   kept.Set(1u, paths);
   kept.Set(2u, from);
   return guarded(env, [&] {
-    return std::unique_ptr<AttachedTunnel>(
-        new AttachedTunnel{UdpTunnel(fds, receivers, arrays, bool_of(o, "udp", false)), Napi::Persistent(kept)});
+    return std::unique_ptr<AttachedTunnel>(new AttachedTunnel{
+        UdpTunnel(fds, receivers, arrays, bool_of(o, "udp", false)), Napi::Persistent(kept)});
   });
 }
 
@@ -149,4 +151,4 @@ void define_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("echoReply", Napi::Function::New(env, js_echo_reply));
 }
 
-} // namespace taploom
+}  // namespace taploom

@@ -19,4 +19,4 @@ std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info);
 
 void define_sockets(Napi::Env env, Napi::Object exports);
 
-} // namespace taploom
+}  // namespace taploom

@@ -32,7 +32,7 @@ namespace taploom {
 namespace {
 
 constexpr int kLateErrors = 8;            // that one call clears, of datagrams sent earlier
-constexpr size_t kManyBytes = 128 * 1024; // at a time: more leaves the second-level cache
+constexpr size_t kManyBytes = 40 * 1024;  // at a time: then it is bulk, and the cache wants it one by one
 
 template <class T>
 T value_of(const cmsghdr* c) {
@@ -62,8 +62,13 @@ void note_partial(int32_t* meta, const uint8_t* frame, size_t len) {
 
 }  // namespace
 
-UdpReceiver::UdpReceiver(const std::vector<TunnelSocket>& sockets, int receivers, const UdpArrays& arrays, bool udp)
-    : sockets_(sockets), receivers_(receivers), a_(arrays), udp_(udp), buffer_(new uint8_t[kMessages * kBuffer]),
+UdpReceiver::UdpReceiver(const std::vector<TunnelSocket>& sockets, int receivers, const UdpArrays& arrays,
+                         bool udp)
+    : sockets_(sockets),
+      receivers_(receivers),
+      a_(arrays),
+      udp_(udp),
+      buffer_(new uint8_t[kMessages * kBuffer]),
       arrivals_(new Arrival[kMessages]) {
   static_assert(kBuffer <= kSlotSize - kHeadroom, "a message fits a slot");
 }
@@ -145,7 +150,8 @@ void UdpReceiver::describe(int i, const msghdr& header, size_t len, bool group) 
   Arrival& a = arrivals_.get()[i];
   const SocketAddress& sender = *static_cast<const SocketAddress*>(header.msg_name);
   int segment = 0, tos = 0;
-  for (const cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(const_cast<msghdr*>(&header), const_cast<cmsghdr*>(c))) {
+  for (const cmsghdr* c = CMSG_FIRSTHDR(&header); c;
+       c = CMSG_NXTHDR(const_cast<msghdr*>(&header), const_cast<cmsghdr*>(c))) {
     if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
       segment = value_of<int>(c);
     } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
@@ -180,7 +186,8 @@ void UdpReceiver::describe(int i, const msghdr& header, size_t len, bool group) 
 
 // Whether the datagram went into the packet in hand.
 bool UdpReceiver::merge(const Arrival& arrival, const uint8_t* datagram, size_t len) {
-  if (run_.count() == 0 || len <= kTunnelHeader || std::memcmp(datagram, head_, kTunnelHeader) != 0) return false;
+  if (run_.count() == 0 || len <= kTunnelHeader || std::memcmp(datagram, head_, kTunnelHeader) != 0)
+    return false;
   if (std::memcmp(arrival.info, info_, sizeof arrival.info) != 0) return false;
   const size_t before = run_.totalLen();
   if (!run_.add(datagram + kTunnelHeader, len - kTunnelHeader)) return false;

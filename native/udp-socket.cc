@@ -66,7 +66,8 @@ int family_of(int fd) {
 // In the socket's own namespace, whichever the thread is in.
 int device_index(int fd, const std::string& name) {
   ifreq request{};
-  if (name.empty() || name.size() >= IFNAMSIZ) throw SysError{ENODEV, "ioctl SIOCGIFINDEX", "no device " + name};
+  if (name.empty() || name.size() >= IFNAMSIZ)
+    throw SysError{ENODEV, "ioctl SIOCGIFINDEX", "no device " + name};
   std::strncpy(request.ifr_name, name.c_str(), IFNAMSIZ - 1);
   if (ioctl(fd, SIOCGIFINDEX, &request) < 0) throw SysError{errno, "ioctl SIOCGIFINDEX", "no device " + name};
   return request.ifr_ifindex;
@@ -101,17 +102,19 @@ void options6(int fd, const UdpOptions& o) {
   demand(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO, "setsockopt IPV6_MTU_DISCOVER",
          "cannot forbid fragments");
   demand(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1, "setsockopt IPV6_RECVTCLASS", "cannot read the traffic class");
-  demand(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, o.ttl, "setsockopt IPV6_UNICAST_HOPS", "cannot set the hop limit");
+  demand(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, o.ttl, "setsockopt IPV6_UNICAST_HOPS",
+         "cannot set the hop limit");
   demand(fd, IPPROTO_IPV6, IPV6_TCLASS, o.tos, "setsockopt IPV6_TCLASS", "cannot set the traffic class");
   set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
   set(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0);
   if (o.zeroChecksum)
-    demand(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, 1, "setsockopt UDP_NO_CHECK6_TX", "cannot leave out the UDP checksum");
+    demand(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, 1, "setsockopt UDP_NO_CHECK6_TX",
+           "cannot leave out the UDP checksum");
   if (o.acceptZero)
     demand(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, 1, "setsockopt UDP_NO_CHECK6_RX", "cannot accept checksum 0");
 }
 
-} // namespace
+}  // namespace
 
 Descriptor::~Descriptor() {
   if (fd_ >= 0) close(fd_);
@@ -123,7 +126,8 @@ int Descriptor::release() {
 }
 
 bool SocketAddress::group() const {
-  return any.sa_family == AF_INET6 ? IN6_IS_ADDR_MULTICAST(&v6.sin6_addr) : IN_MULTICAST(ntohl(v4.sin_addr.s_addr));
+  return any.sa_family == AF_INET6 ? IN6_IS_ADDR_MULTICAST(&v6.sin6_addr)
+                                   : IN_MULTICAST(ntohl(v4.sin_addr.s_addr));
 }
 
 SocketAddress parse_address(int family, const std::string& text, int port) {
@@ -161,7 +165,8 @@ std::string format_address(const SocketAddress& address) {
 
 UdpSocket open_udp(const UdpOptions& options) {
   UdpSocket result{-1, 0};
-  const std::string where = (options.local.empty() ? "every address" : options.local) + " port " + std::to_string(options.port);
+  const std::string where =
+      (options.local.empty() ? "every address" : options.local) + " port " + std::to_string(options.port);
   in_namespace(options.netns, [&] {
     SocketAddress local = parse_address(options.family, options.local, options.port);
     Descriptor fd(socket(local.any.sa_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_UDP));
@@ -181,7 +186,7 @@ UdpSocket open_udp(const UdpOptions& options) {
     set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, options.buffer);
     if (options.receive) set(fd, IPPROTO_UDP, UDP_GRO, 1);
     else discard_all(fd);
-    if (local.group()) // every tunnel of the machine hears its group
+    if (local.group())  // every tunnel of the machine hears its group
       demand(fd, SOL_SOCKET, SO_REUSEADDR, 1, "setsockopt SO_REUSEADDR", "cannot share a group");
     if (bind(fd, &local.any, local.size()) < 0) throw SysError{errno, "bind", "cannot bind to " + where};
     socklen_t size = sizeof local;
@@ -200,12 +205,14 @@ void change_membership(int fd, const std::string& group, const std::string& devi
   int failed;
   if (family == AF_INET) {
     ip_mreqn request{address.v4.sin_addr, {INADDR_ANY}, index};
-    failed = setsockopt(fd, IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &request, sizeof request);
+    failed =
+        setsockopt(fd, IPPROTO_IP, join ? IP_ADD_MEMBERSHIP : IP_DROP_MEMBERSHIP, &request, sizeof request);
     // A socket for every address has to be told which packets were for the group.
     if (failed == 0 && join) set(fd, IPPROTO_IP, IP_PKTINFO, 1);
   } else {
     ipv6_mreq request{address.v6.sin6_addr, static_cast<unsigned>(index)};
-    failed = setsockopt(fd, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &request, sizeof request);
+    failed =
+        setsockopt(fd, IPPROTO_IPV6, join ? IPV6_JOIN_GROUP : IPV6_LEAVE_GROUP, &request, sizeof request);
     if (failed == 0 && join) set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
   }
   if (failed) throw SysError{errno, "setsockopt", sentence};
@@ -217,12 +224,17 @@ void group_sender(int fd, const std::string& device, int ttl) {
     const ip_mreqn request{{INADDR_ANY}, {INADDR_ANY}, index};
     if (setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &request, sizeof request) < 0)
       throw SysError{errno, "setsockopt IP_MULTICAST_IF", "cannot send multicast by " + device};
-    demand(fd, IPPROTO_IP, IP_MULTICAST_TTL, ttl, "setsockopt IP_MULTICAST_TTL", "cannot set the multicast TTL");
-    demand(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0, "setsockopt IP_MULTICAST_LOOP", "cannot switch off the loop");
+    demand(fd, IPPROTO_IP, IP_MULTICAST_TTL, ttl, "setsockopt IP_MULTICAST_TTL",
+           "cannot set the multicast TTL");
+    demand(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0, "setsockopt IP_MULTICAST_LOOP",
+           "cannot switch off the loop");
   } else {
-    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, index, "setsockopt IPV6_MULTICAST_IF", "cannot choose the device");
-    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl, "setsockopt IPV6_MULTICAST_HOPS", "cannot set the hop limit");
-    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0, "setsockopt IPV6_MULTICAST_LOOP", "cannot switch off the loop");
+    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_IF, index, "setsockopt IPV6_MULTICAST_IF",
+           "cannot choose the device");
+    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, ttl, "setsockopt IPV6_MULTICAST_HOPS",
+           "cannot set the hop limit");
+    demand(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0, "setsockopt IPV6_MULTICAST_LOOP",
+           "cannot switch off the loop");
   }
 }
 
@@ -230,14 +242,15 @@ int path_mtu(const std::string& netns, const std::string& local, const std::stri
   int mtu = 0;
   in_namespace(netns, [&] {
     const int family = remote.find(':') == std::string::npos ? 4 : 6;
-    const SocketAddress to = parse_address(family, remote, 9); // any port: nothing is sent
+    const SocketAddress to = parse_address(family, remote, 9);  // any port: nothing is sent
     const SocketAddress from = parse_address(family, local, 0);
     Descriptor fd(socket(to.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, IPPROTO_UDP));
     if (fd < 0) throw SysError{errno, "socket", "cannot open a UDP socket"};
     // Without it the socket would be told the device's MTU, not what ICMP taught.
     if (family == 4) set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
     else set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO);
-    if (!local.empty() && bind(fd, &from.any, from.size()) < 0) throw SysError{errno, "bind", "cannot bind to " + local};
+    if (!local.empty() && bind(fd, &from.any, from.size()) < 0)
+      throw SysError{errno, "bind", "cannot bind to " + local};
     if (connect(fd, &to.any, to.size()) < 0) throw SysError{errno, "connect", "no route to " + remote};
     socklen_t size = sizeof mtu;
     const int level = family == 4 ? IPPROTO_IP : IPPROTO_IPV6;
@@ -255,4 +268,4 @@ unsigned socket_drops(int fd) {
   return words[SK_MEMINFO_DROPS];
 }
 
-} // namespace taploom
+}  // namespace taploom

@@ -38,16 +38,16 @@ std::string format_address(const SocketAddress& address);
 
 struct UdpOptions {
   std::string netns;
-  int family = 4;            // or 6
-  std::string local;         // "" = every address
-  int port = 0;              // 0 = the kernel chooses
-  std::string device;        // SO_BINDTODEVICE
-  bool df = false;           // IPv4's DF bit
-  bool zeroChecksum = false; // send without a UDP checksum
-  bool acceptZero = false;   // IPv6: take datagrams without one
+  int family = 4;             // or 6
+  std::string local;          // "" = every address
+  int port = 0;               // 0 = the kernel chooses
+  std::string device;         // SO_BINDTODEVICE
+  bool df = false;            // IPv4's DF bit
+  bool zeroChecksum = false;  // send without a UDP checksum
+  bool acceptZero = false;    // IPv6: take datagrams without one
   bool receive = true;
   int ttl = 64, tos = 0;
-  int buffer = 8 << 20; // bytes asked of the kernel for each direction
+  int buffer = 8 << 20;  // bytes asked of the kernel for each direction
 };
 struct UdpSocket {
   int fd;
@@ -63,4 +63,4 @@ int path_mtu(const std::string& netns, const std::string& local, const std::stri
 // Datagrams dropped on a socket: its buffer was full, their checksum was wrong.
 unsigned socket_drops(int fd);
 
-} // namespace taploom
+}  // namespace taploom

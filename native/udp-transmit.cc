@@ -5,10 +5,10 @@
 //   retagged       | header | MACs | tag? |  + | type, payload |
 //   super-frame    | header | its headers |  + | payload |   the same for every segment (segment.h)
 //
-// Datagrams collect in messages. One that goes the same way (socket, address, TOS, TTL) and is as long
-// as those before joins their message; a shorter one joins and closes it, as UDP_SEGMENT wants all but
-// the last equal. Several messages are open at a time, so that flows which alternate are still sent in
-// runs; those of one way keep their order. The tunnel header need not be the same.
+// Datagrams collect in messages. One that goes the same way (socket, address) with the same TOS and TTL
+// and is as long as those before joins their message; a shorter one joins and closes it, as UDP_SEGMENT
+// wants all but the last equal. Several messages are open at a time, so that flows which alternate are
+// still sent in runs; those of one way keep their order. The tunnel header need not be the same.
 //
 //   limit of a message     65507 bytes (65535 with IPv4's headers), 128 segments
 //   flushed                when all messages or the arena are in use, and at the end
@@ -38,7 +38,8 @@ constexpr size_t kControl = 128;
 
 // What the kernel may say of a datagram sent earlier, once.
 bool may_be_late(int err) {
-  return err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EPROTO || err == ENOPROTOOPT;
+  return err == ECONNREFUSED || err == EHOSTUNREACH || err == ENETUNREACH || err == EPROTO ||
+         err == ENOPROTOOPT;
 }
 
 void put_control(msghdr* header, int level, int type, const void* data, size_t size) {
@@ -54,7 +55,8 @@ void put_control(msghdr* header, int level, int type, int value) {
 }
 
 // The options in which a message differs from its socket.
-void put_options(msghdr* header, const TunnelSocket& socket, const Message& message, const SocketAddress& to, int scope) {
+void put_options(msghdr* header, const TunnelSocket& socket, const Message& message, const SocketAddress& to,
+                 int scope) {
   const bool group = to.group();
   const int ttl = message.tosTtl >> 8 & 0xff, tos = message.tosTtl & 0xff;
   const int level = socket.v6 ? static_cast<int>(IPPROTO_IPV6) : static_cast<int>(IPPROTO_IP);
@@ -64,7 +66,8 @@ void put_options(msghdr* header, const TunnelSocket& socket, const Message& mess
   }
   if (tos != socket.tos) put_control(header, level, socket.v6 ? IPV6_TCLASS : IP_TOS, tos);
   // The socket's own TTL is that of unicast.
-  if (ttl != 0 && (ttl != socket.ttl || group)) put_control(header, level, socket.v6 ? IPV6_HOPLIMIT : IP_TTL, ttl);
+  if (ttl != 0 && (ttl != socket.ttl || group))
+    put_control(header, level, socket.v6 ? IPV6_HOPLIMIT : IP_TTL, ttl);
   if (scope == 0 || !group) return;
   if (socket.v6) {
     in6_pktinfo info{};
@@ -132,7 +135,8 @@ void UdpSender::send_row(const Memory& memory, int row) {
   if (meta[kGsoSize]) return send_super(row, meta, frame);
   const size_t len = static_cast<size_t>(meta[kLen]), strip = static_cast<size_t>(meta[kStrip]);
   if (meta[kFlags] & kCsumPartial) {
-    if (!checksum_finish(frame, len, static_cast<size_t>(meta[kCsumStart]), static_cast<size_t>(meta[kCsumOffset])))
+    if (!checksum_finish(frame, len, static_cast<size_t>(meta[kCsumStart]),
+                         static_cast<size_t>(meta[kCsumOffset])))
       return fail(row, EBADMSG);
     meta[kFlags] = (meta[kFlags] & ~kCsumPartial) | kCsumVerified;
   }
@@ -195,10 +199,10 @@ void UdpSender::add(int row, size_t headBytes, const uint8_t* rest, size_t restB
     at = arena_.get();
   }
   used_ += headBytes;
-  if (m->pieces > 0 && static_cast<uint8_t*>(m->piece[m->pieces - 1].iov_base) + m->piece[m->pieces - 1].iov_len == at)
+  if (m->pieces > 0 &&
+      static_cast<uint8_t*>(m->piece[m->pieces - 1].iov_base) + m->piece[m->pieces - 1].iov_len == at)
     m->piece[m->pieces - 1].iov_len += headBytes;
-  else
-    m->piece[m->pieces++] = {at, headBytes};
+  else m->piece[m->pieces++] = {at, headBytes};
   if (restBytes != 0) m->piece[m->pieces++] = {const_cast<uint8_t*>(rest), restBytes};
   m->segments++;
   m->bytes += len;
@@ -217,8 +221,9 @@ Message* UdpSender::message_for(const int32_t* send, size_t len) {
   const TunnelSocket& s = sockets_[static_cast<size_t>(socket)];
   for (int i = count_ - 1; i >= 0; i--) {
     Message& m = message(i);
-    if (m.socket != socket || m.path != path || m.tosTtl != tosTtl) continue;
-    if (!m.closed && len <= m.segmentLen && m.segments < maxSegments_ && m.bytes + len <= kMaxBytes && s.segments)
+    if (m.socket != socket || m.path != path) continue;
+    if (m.tosTtl == tosTtl && !m.closed && len <= m.segmentLen && m.segments < maxSegments_ &&
+        m.bytes + len <= kMaxBytes && s.segments)
       return &m;
     break;
   }
@@ -376,8 +381,14 @@ void UdpSender::fail(int row, int err) {
   result = -err;
   result_[kErrno] = err;
   switch (err) {
-    case EAGAIN: case ENOBUFS: case ENOMEM: result_[kNoRoom]++; break;
-    case ENETDOWN: case ENETUNREACH: case EHOSTUNREACH: case ENODEV: case EBADF: result_[kDown]++; break;
+    case EAGAIN:
+    case ENOBUFS:
+    case ENOMEM: result_[kNoRoom]++; break;
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+    case ENODEV:
+    case EBADF: result_[kDown]++; break;
     case EBADMSG: result_[kMalformed]++; break;
     default: result_[kRefused]++;
   }

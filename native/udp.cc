@@ -23,11 +23,14 @@ TunnelSocket inspect(int fd) {
   TunnelSocket s;
   s.fd = fd;
   const int family = ask(fd, SOL_SOCKET, SO_DOMAIN, "getsockopt SO_DOMAIN");
-  if ((family != AF_INET && family != AF_INET6) || ask(fd, SOL_SOCKET, SO_PROTOCOL, "getsockopt SO_PROTOCOL") != IPPROTO_UDP)
+  if ((family != AF_INET && family != AF_INET6) ||
+      ask(fd, SOL_SOCKET, SO_PROTOCOL, "getsockopt SO_PROTOCOL") != IPPROTO_UDP)
     throw SysError{ENOTSOCK, "getsockopt", "not a UDP socket"};
   s.v6 = family == AF_INET6;
-  s.ttl = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, "getsockopt IPV6_UNICAST_HOPS") : ask(fd, IPPROTO_IP, IP_TTL, "getsockopt IP_TTL");
-  s.tos = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_TCLASS, "getsockopt IPV6_TCLASS") : ask(fd, IPPROTO_IP, IP_TOS, "getsockopt IP_TOS");
+  s.ttl = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, "getsockopt IPV6_UNICAST_HOPS")
+               : ask(fd, IPPROTO_IP, IP_TTL, "getsockopt IP_TTL");
+  s.tos = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_TCLASS, "getsockopt IPV6_TCLASS")
+               : ask(fd, IPPROTO_IP, IP_TOS, "getsockopt IP_TOS");
   s.segments = !(s.v6 ? ask(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, "getsockopt UDP_NO_CHECK6_TX")
                       : ask(fd, SOL_SOCKET, SO_NO_CHECK, "getsockopt SO_NO_CHECK"));
   SocketAddress local{};
@@ -46,7 +49,10 @@ std::vector<TunnelSocket> inspect_all(const std::vector<int>& fds) {
 }  // namespace
 
 UdpTunnel::UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp)
-    : arrays_(arrays), sockets_(inspect_all(fds)), receivers_(receivers), sender_(sockets_, arrays_),
+    : arrays_(arrays),
+      sockets_(inspect_all(fds)),
+      receivers_(receivers),
+      sender_(sockets_, arrays_),
       receiver_(sockets_, receivers_, arrays_, udp) {}
 
 }  // namespace taploom

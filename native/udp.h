@@ -17,7 +17,7 @@
 
 namespace taploom {
 
-constexpr int kTunnelHeader = 8; // VXLAN's; GENEVE's and GPE's shortest
+constexpr int kTunnelHeader = 8;  // VXLAN's; GENEVE's and GPE's shortest
 
 struct TunnelSocket {
   int fd = -1;
@@ -41,10 +41,10 @@ struct Message {
   static constexpr int kMaxSegments = 128;  // UDP_MAX_SEGMENTS of <linux/udp.h>; 64 before Linux 6.9
   static constexpr int kPieces = 2 * kMaxSegments;
   int socket, path, tosTtl;
-  int segments;        // datagrams
-  size_t segmentLen;   // bytes of all but the last
-  size_t bytes;        // of all
-  bool closed;         // takes no more: the last is shorter
+  int segments;       // datagrams
+  size_t segmentLen;  // bytes of all but the last
+  size_t bytes;       // of all
+  bool closed;        // takes no more: the last is shorter
   bool sent;
   int pieces, rows;
   iovec piece[kPieces];
