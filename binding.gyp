@@ -19,6 +19,7 @@
         "native/udp-socket.cc",
         "native/udp-receive.cc",
         "native/udp-transmit.cc",
+        "native/udp-send.cc",
         "native/echo.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native"],
