@@ -17,6 +17,8 @@ export interface FabricOptions {
   signal?: AbortSignal
   /** Has the names of the namespaces that were made, until they are removed. */
   created?: string[]
+  /** How names of remotes are looked up: all addresses of the family. Default: the system's resolver. */
+  lookup?: (name: string, family: 4 | 6) => Promise<string[]>
   /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
   poolSlots?: number
 }

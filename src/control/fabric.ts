@@ -77,7 +77,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
     this.log = options.log ?? silent
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
-    this.inventory = new Inventory(memory, this.link, this.log, options.created)
+    this.inventory = new Inventory(memory, this.link, this.log, options)
     this.captures = new Captures(this.inventory, this.link)
     this.tunnels = new Tunnels({
       inventory: this.inventory,

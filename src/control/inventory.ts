@@ -16,7 +16,7 @@ import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { DeviceAddresses } from './device-addresses.ts'
-import { type Log, silent } from './fabric-options.ts'
+import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
@@ -41,14 +41,13 @@ export class Inventory {
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
-  /** @param created gets the namespaces that are made */
-  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, created?: string[]) {
-    this.namespaces = new Namespaces(created)
+  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, options: FabricOptions = {}) {
+    this.namespaces = new Namespaces(options.created)
     this.memory = memory
     this.link = link
     this.indices = new PortIndices(memory.counters)
     this.routing = new RouterInventory(this, link, log)
-    this.tunnels = new VtepInventory(this, link)
+    this.tunnels = new VtepInventory(this, link, options.lookup)
   }
 
   port(switchName: string, name: string): LivePort | undefined {

@@ -50,6 +50,7 @@ export interface VlanRow {
 
 export interface CounterRow {
   port: string
+  /** '(vtep)' for the sockets of a VTEP, whose name is then that of the port. */
   switch: string
   rxPackets: number
   rxBytes: number
@@ -71,6 +72,7 @@ export interface CounterRow {
 
 export interface DropRow {
   port: string
+  /** As in CounterRow. */
   switch: string
   reason: string
   side: 'in' | 'out'

@@ -193,13 +193,20 @@ export function vlans(fabric: Fabric): VlanRow[] {
   return rows
 }
 
+/** Who counts packets: ports, and the sockets of VTEPs, whose place no switch can have as a name. */
+function counting(fabric: Fabric): { port: string; switch: string; index: number }[] {
+  const { ports, tunnels } = fabric.inventory
+  const ofPorts = [...ports.values()].map((p) => ({ port: p.name, switch: p.switch, index: p.index }))
+  const ofVteps = [...tunnels.vteps.values()].map((v) => ({ port: v.name, switch: '(vtep)', index: v.index }))
+  return [...ofPorts, ...ofVteps]
+}
+
 export function counters(fabric: Fabric): CounterRow[] {
   const c = fabric.inventory.memory.counters
-  return [...fabric.inventory.ports.values()].map((port) => {
-    const at = port.index * COUNTER_WORDS
+  return counting(fabric).map(({ index, ...where }) => {
+    const at = index * COUNTER_WORDS
     return {
-      port: port.name,
-      switch: port.switch,
+      ...where,
       rxPackets: c[at + Counter.RxPackets],
       rxBytes: c[at + Counter.RxBytes],
       rxSuper: c[at + Counter.RxSuper],
@@ -213,20 +220,19 @@ export function counters(fabric: Fabric): CounterRow[] {
       evicted: c[at + Counter.Evicted],
       captured: c[at + Counter.Captured],
       captureLost: c[at + Counter.CaptureLost],
-      drops: dropsOf(c, port.index),
+      drops: dropsOf(c, index),
     }
   })
 }
 
 export function drops(fabric: Fabric): DropRow[] {
   const c = fabric.inventory.memory.counters
-  return [...fabric.inventory.ports.values()].flatMap((port) =>
+  return counting(fabric).flatMap(({ index, ...where }) =>
     DROPS.map(([reason, side, meaning], i) => ({
-      port: port.name,
-      switch: port.switch,
+      ...where,
       reason,
       side,
-      packets: c[port.index * COUNTER_WORDS + Counter.Drops + i],
+      packets: c[index * COUNTER_WORDS + Counter.Drops + i],
       meaning,
     })),
   )

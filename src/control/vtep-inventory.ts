@@ -46,11 +46,12 @@ export class VtepInventory {
   readonly vteps = new Map<string, LiveVtep>()
   /** Who hears of names; set by the fabric. */
   news: TunnelNews = { address() {}, unknown() {} }
-  lookup: Lookup = systemLookup
   private readonly inventory: Inventory
   private readonly link: WorkerLink
+  private readonly lookup: Lookup
 
-  constructor(inventory: Inventory, link: WorkerLink) {
+  constructor(inventory: Inventory, link: WorkerLink, lookup: Lookup = systemLookup) {
+    this.lookup = lookup
     this.inventory = inventory
     this.link = link
   }
@@ -65,7 +66,7 @@ export class VtepInventory {
         changed: (host, address, was) => this.news.address(vtep, host, address, was),
         failed: (host, reason) => this.news.unknown(vtep, host, reason),
       },
-      (host, of) => this.lookup(host, of),
+      this.lookup,
     )
     const vtep: LiveVtep = {
       id: this.inventory.freeStage(),

@@ -36,9 +36,9 @@ export class UdpPort implements Port {
 
   /** Other sockets from now on. */
   set(sockets: UdpAttachment): void {
-    const device = this.io.attachUdp(sockets, this.index)
+    // In this order: a descriptor cannot be waited for twice.
     this.io.detach(this.device)
-    this.device = device
+    this.device = this.io.attachUdp(sockets, this.index)
     // What came while nobody waited for it.
     this.host.ready(this.index)
   }
