@@ -38,6 +38,8 @@ const WORDS = 3
 const DEFAULT_TTL = 64
 /** Less is an attack on whoever has to segment (Linux: TCP_MIN_SND_MSS). */
 const LEAST_MSS = 48
+/** More than any room; a small integer, which is not boxed. */
+const ANY_LENGTH = 0x3fffffff
 
 export class Encapsulation {
   /** From VtepSettings, by Vtep.set. */
@@ -192,7 +194,7 @@ export class Encapsulation {
     const length = frameLength(pool, slot, pushed)
     this.choose(slot)
     let copies = 0
-    let least = Number.MAX_SAFE_INTEGER
+    let least = ANY_LENGTH
     for (let i = 0; i < list.length; i++) {
       const row = list[i]
       if (row === from || this.isDead(row)) continue
@@ -215,7 +217,7 @@ export class Encapsulation {
     }
     if (copies === 0) drop(counters, port, Drop.TunnelNoRemote)
     else if (copies > 1) counters[port * COUNTER_WORDS + Counter.Made] += copies - 1
-    if (told && least !== Number.MAX_SAFE_INTEGER) this.answers.tooBig(port, slot, tag, least - above)
+    if (told && least !== ANY_LENGTH) this.answers.tooBig(port, slot, tag, least - above)
   }
 
   /** Longest inner frame to a remote. */
@@ -234,7 +236,7 @@ export class Encapsulation {
   private clamped(slot: number, above: number, list: Int32Array, group: number): number {
     const { l4, family } = this.inner
     const { pool } = this.host
-    let room = group >= 0 ? this.room(group) : Number.MAX_SAFE_INTEGER
+    let room = group >= 0 ? this.room(group) : ANY_LENGTH
     for (let i = 0; i < list.length; i++) {
       const one = this.room(list[i])
       if (one < room) room = one
