@@ -67,6 +67,8 @@ export class Pipeline {
     const received = port.rx(batch)
     if (received <= 0) {
       if (received < 0) this.failed(port.index, received)
+      // A decorator may have sent what it held, and a tunnel copied some of it.
+      if (this.loose.count > 0) this.settle(batch)
       return 0
     }
     const stage = this.stageOf[port.index]

@@ -27,6 +27,7 @@ import {
   Send,
   SLOT_SIZE,
 } from '../../src/packet/layout.ts'
+import type { FaultSpec } from '../../src/port/fault.ts'
 import {
   type TunnelAddress,
   type VtepMemory,
@@ -68,6 +69,7 @@ export interface SegmentOptions extends Partial<Omit<VxlanSettings, 'remotes' | 
   statics?: { mac: Uint8Array; remote: string; addresses?: string[] }[]
   /** Of its port in the switch. */
   port?: Partial<PortSettings>
+  fault?: FaultSpec
 }
 
 export function vxlanSettings(o: SegmentOptions): VxlanSettings {
@@ -204,6 +206,7 @@ export class Site {
         settings: vxlanSettings(o),
       },
       settings: settingsOf({ mtu: 65535, ...o.port }),
+      fault: o.fault,
     })
     return index
   }
@@ -273,7 +276,7 @@ export class Site {
   conserved(): void {
     const { counters, engine } = this.fabric
     let [came, went] = [0, 0]
-    for (let p = 0; p < 1024; p++) {
+    for (let p = 0; p < TUNNEL + 64; p++) {
       came += this.count(p, Counter.RxPackets) + this.count(p, Counter.Made)
       went += this.count(p, Counter.TxPackets) + dropsOf(counters, p)
       went += this.count(p, Counter.Held) + this.count(p, Counter.Consumed)
