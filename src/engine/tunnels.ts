@@ -1,7 +1,7 @@
 /** Commands about VTEPs and their VXLAN ports, and how the parts of tunnel/ are put together. */
 import type { UdpAttachment } from '../native.ts'
 import { Inbox } from '../packet/inbox.ts'
-import { Clock } from '../packet/layout.ts'
+import { BATCH, Clock } from '../packet/layout.ts'
 import { UdpPort } from '../port/udp.ts'
 import { VxlanPort } from '../port/vxlan.ts'
 import { addSegment, setSegment } from '../tunnel/segment-settings.ts'
@@ -22,6 +22,10 @@ export function applyTunnel(engine: Engine, command: TunnelCommand): void {
     case 'vtep-set': {
       const vtep = needVtep(engine, command.id)
       const port = underlayOf(engine, vtep)
+      port.draining = true
+      const nowMs = Math.floor(engine.memory.clock[Clock.MonotonicMs])
+      while (engine.pipeline.run(engine.batch, port, nowMs) === BATCH) {}
+      port.draining = false
       port.set(attachmentOf(vtep, command.sockets))
       vtep.set(command.settings, command.sockets)
       break

@@ -34,6 +34,9 @@ export class UdpPort implements Port {
     this.device = io.attachUdp(sockets, index)
   }
 
+  /** Hands over only what the addon holds back already: before `set`, which would lose it. */
+  draining = false
+
   /** Other sockets from now on. */
   set(sockets: UdpAttachment): void {
     // In this order: a descriptor cannot be waited for twice.
@@ -44,7 +47,7 @@ export class UdpPort implements Port {
   }
 
   rx(batch: Batch): number {
-    const n = this.io.rx(this.device, 0, BATCH, RX_BUDGET)
+    const n = this.io.rx(this.device, 0, BATCH, this.draining ? 0 : RX_BUDGET)
     batch.n = n > 0 ? n : 0
     if (n <= 0) return n
     const { meta } = this.host.pool

@@ -12,6 +12,7 @@
  */
 import { COUNTER_WORDS, Counter, drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
+import { wireLength } from '../packet/egress.ts'
 import { Clock, Flag, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import type { TunnelHost } from '../packet/tunnel.ts'
 import * as ipv4 from '../wire/ipv4.ts'
@@ -67,6 +68,7 @@ export class Encapsulation {
   /** Of the packet in hand. */
   private socket = 0
   private outerTos = 0
+  private bytes = 0
   private readonly one = new Int32Array(1)
 
   constructor(
@@ -192,6 +194,7 @@ export class Encapsulation {
     const isSyn = (this.segments.flags[port] & SegmentFlag.ClampMss) !== 0 && inner.isSyn()
     const packet = isSyn ? this.clamped(slot, above, list, group) : slot
     const length = frameLength(pool, slot, pushed)
+    this.bytes = wireLength(pool, slot, pushed)
     this.choose(slot)
     let copies = 0
     let least = ANY_LENGTH
@@ -200,7 +203,7 @@ export class Encapsulation {
       if (row === from || this.isDead(row)) continue
       copies++
       const room = this.room(row)
-      if (length <= room) this.add(port, row, packet, pushed, length, this.ttl)
+      if (length <= room) this.add(port, row, packet, pushed, this.ttl)
       else {
         this.tooBig(port, row)
         if (room < least) least = room
@@ -209,7 +212,7 @@ export class Encapsulation {
     if (group >= 0) {
       copies++
       const room = this.room(group)
-      if (length <= room) this.add(port, group, packet, pushed, length, this.groupTtl)
+      if (length <= room) this.add(port, group, packet, pushed, this.groupTtl)
       else {
         this.tooBig(port, group)
         if (room < least) least = room
@@ -262,9 +265,18 @@ export class Encapsulation {
     this.outerTos = this.tos < 0 ? tos : (this.tos & ~ECN_MASK) | (tos & ECN_MASK)
   }
 
-  private add(port: number, row: number, slot: number, tag: number, length: number, ttl: number): void {
+  private add(port: number, row: number, slot: number, tag: number, ttl: number): void {
     const hops = ttl !== 0 ? ttl : this.inner.ttl() || DEFAULT_TTL
     const { outbox, segments } = this
-    outbox.add(port, row, slot, tag, this.socket, (hops << 8) | this.outerTos, segments.header[port], length)
+    outbox.add(
+      port,
+      row,
+      slot,
+      tag,
+      this.socket,
+      (hops << 8) | this.outerTos,
+      segments.header[port],
+      this.bytes,
+    )
   }
 }

@@ -274,6 +274,7 @@ describe('size', () => {
     }
     segment(1410)
     expect(here.datagrams()).toMatchObject([{ gsoSize: 1410 }])
+    expect(here.count(TUNNEL, Counter.TxBytes)).toBe(14 + 40 + 20_000)
     expect(here.out('web')).toEqual([])
     segment(1411)
     expect(here.datagrams()).toEqual([])
