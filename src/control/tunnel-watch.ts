@@ -9,9 +9,9 @@
  *     echoes                          the first PROBED remotes of a VTEP, those that were named before others
  */
 import { netnsPath } from '../config/netns.ts'
-import { native } from '../native.ts'
 import { REMOTE_SHIFT, Remote, RemoteFlag } from '../tunnel/tables.ts'
-import { deviceMtu, type LiveVtep, localText } from './live-vtep.ts'
+import { type LiveVtep, localText } from './live-vtep.ts'
+import { type PathKernel, pathKernel } from './path-kernel.ts'
 import { type MtuSource, PathProbe } from './path-probe.ts'
 import { remoteText } from './remote-rows.ts'
 
@@ -22,13 +22,15 @@ const POLL_MS = 500
 const PROBED = 1024
 /** After an EMSGSIZE everything is read again, up to this many. */
 const POLL_AT_ONCE = 4096
+/** Family, address, port and scope. */
+const ADDRESS_WORDS = Remote.Scope + 1
 
 export interface WatchedRemote {
   row: number
   /** Address as text, with %device when link-local. */
   text: string
-  /** Who it was: a row that is used anew is another remote. */
-  key: string
+  /** The first words of its row: one that is used anew is another remote. */
+  address: Int32Array
   named: boolean
   group: boolean
   probe: PathProbe
@@ -47,23 +49,11 @@ export interface WatchNews {
   trouble(vtep: LiveVtep, reason: string): void
 }
 
-/** What is asked of the kernel; tests put their own here. */
-export type PathKernel = Pick<typeof native, 'pathMtu' | 'openEcho' | 'echo' | 'echoReply' | 'close'> & {
-  deviceMtu: typeof deviceMtu
-}
-
-const kernel: PathKernel = {
-  pathMtu: (...args) => native.pathMtu(...args),
-  openEcho: (request) => native.openEcho(request),
-  echo: (...args) => native.echo(...args),
-  echoReply: (fd) => native.echoReply(fd),
-  close: (fd) => native.close(fd),
-  deviceMtu,
-}
-
 export class VtepWatch {
   readonly remotes = new Map<number, WatchedRemote>()
   readonly vtep: LiveVtep
+  /** The same, one after the other. */
+  private order: WatchedRemote[] = []
   private readonly words: Int32Array
   private readonly news: WatchNews
   private readonly kernel: PathKernel
@@ -81,7 +71,7 @@ export class VtepWatch {
   private deviceBytes: number
   private deviceReadMs = 0
 
-  constructor(vtep: LiveVtep, news: WatchNews, asked: PathKernel = kernel) {
+  constructor(vtep: LiveVtep, news: WatchNews, asked: PathKernel = pathKernel) {
     this.vtep = vtep
     this.words = new Int32Array(vtep.memory.remotes)
     this.news = news
@@ -120,32 +110,35 @@ export class VtepWatch {
     if (settings === this.settings) return
     this.settings = settings
     this.remotes.clear()
+    this.order = []
     this.scanAt = 0
   }
 
   private scan(nowMs: number): void {
-    const rows = this.words.length >> REMOTE_SHIFT
+    const { words } = this
+    const rows = words.length >> REMOTE_SHIFT
     let changed = false
     for (let n = 0; n < Math.min(SCAN, rows); n++) {
       const row = this.scanAt
       this.scanAt = (this.scanAt + 1) % rows
       const at = row << REMOTE_SHIFT
+      const free = words[at + Remote.Family] === 0
+      // Most rows are free, and nobody was there before.
+      if (free && this.remotes.size === 0) continue
       const known = this.remotes.get(row)
-      const words = this.words.subarray(at, at + Remote.Scope + 1)
-      if (words[Remote.Family] === 0) {
+      if (free) {
         if (known) changed = this.remotes.delete(row)
-        continue
+      } else if (known && isRow(words, at, known.address)) {
+        known.named = (words[at + Remote.Flags] & RemoteFlag.Named) !== 0
+        this.hearData(known, words[at + Remote.HeardS], nowMs)
+      } else {
+        this.remotes.set(row, this.meet(row, nowMs))
+        changed = true
       }
-      const key = words.join(' ')
-      if (known?.key === key) {
-        known.named = (this.words[at + Remote.Flags] & RemoteFlag.Named) !== 0
-        this.hearData(known, this.words[at + Remote.HeardS], nowMs)
-        continue
-      }
-      this.remotes.set(row, this.meet(row, key, nowMs))
-      changed = true
     }
-    if (changed) this.news.changed(this.vtep)
+    if (!changed) return
+    this.order = [...this.remotes.values()]
+    this.news.changed(this.vtep)
   }
 
   private hearData(remote: WatchedRemote, heardS: number, nowMs: number): void {
@@ -154,9 +147,10 @@ export class VtepWatch {
     remote.probe.heard(nowMs)
   }
 
-  private meet(row: number, key: string, nowMs: number): WatchedRemote {
+  private meet(row: number, nowMs: number): WatchedRemote {
     const { config } = this.vtep
-    const flags = this.words[(row << REMOTE_SHIFT) + Remote.Flags]
+    const at = row << REMOTE_SHIFT
+    const flags = this.words[at + Remote.Flags]
     const group = (flags & RemoteFlag.Group) !== 0
     const text = remoteText(this.words, row, config.device)
     const { mtu, liveness, intervalS, misses } = config.probe
@@ -166,13 +160,13 @@ export class VtepWatch {
     const remote: WatchedRemote = {
       row,
       text,
-      key,
+      address: this.words.slice(at, at + ADDRESS_WORDS),
       named: (flags & RemoteFlag.Named) !== 0,
       group,
       probe: new PathProbe(options, bytes, source),
       probed: !group && this.remotes.size < PROBED,
       state: 'unknown',
-      heardS: this.words[(row << REMOTE_SHIFT) + Remote.HeardS],
+      heardS: this.words[at + Remote.HeardS],
       polledMs: nowMs,
     }
     this.write(remote)
@@ -198,7 +192,7 @@ export class VtepWatch {
   private poll(nowMs: number): void {
     const poked = this.pokedMs === Number.POSITIVE_INFINITY
     if (poked) this.pokedMs = nowMs
-    const all = [...this.remotes.values()]
+    const all = this.order
     const most = Math.min(all.length, poked ? POLL_AT_ONCE : POLL)
     for (let n = 0; n < most; n++) {
       const remote = all[this.pollAt++ % all.length]
@@ -223,7 +217,7 @@ export class VtepWatch {
   }
 
   private speak(nowMs: number): void {
-    for (const remote of this.remotes.values()) {
+    for (const remote of this.order) {
       if (!remote.probed) continue
       for (const bytes of remote.probe.due(nowMs)) this.send(remote, bytes)
     }
@@ -259,7 +253,7 @@ export class VtepWatch {
 
   /** Writes and tells what came of it. */
   private settle(nowMs: number): void {
-    for (const remote of this.remotes.values()) {
+    for (const remote of this.order) {
       const at = remote.row << REMOTE_SHIFT
       const was = this.words[at + Remote.Mtu]
       if (remote.probe.mtu !== was) {
@@ -282,6 +276,11 @@ export class VtepWatch {
     if (this.echoFd !== null && this.echoFd >= 0) this.kernel.close(this.echoFd)
     this.echoFd = -1
   }
+}
+
+function isRow(words: Int32Array, at: number, address: Int32Array): boolean {
+  for (let i = 0; i < ADDRESS_WORDS; i++) if (words[at + i] !== address[i]) return false
+  return true
 }
 
 /** Without the scope of a link-local address. */

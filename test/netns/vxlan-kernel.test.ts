@@ -2,7 +2,10 @@
  * Interop with the kernel's vxlan driver through whole configurations: groups, many VNIs, other ports, jumbo
  * frames; and what our datagrams look like to somebody else (tshark). Offloads: tunnel.test.ts.
  */
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { has, lacking } from '../support/lab.ts'
 import { Sites } from '../support/sites.ts'
 import { tshark } from '../support/wire.ts'
@@ -21,6 +24,8 @@ describe.skipIf(missing)(
       lab = new Sites()
     })
     afterEach(() => lab.end())
+    const directory = mkdtempSync(join(tmpdir(), 'tl-vxlan-'))
+    afterAll(() => rmSync(directory, { recursive: true, force: true }))
 
     /** A vxlan device of the kernel with 10.9.0.2 and fd09::2. */
     function kernel(
@@ -152,7 +157,7 @@ describe.skipIf(missing)(
         const a = lab.site(left, 1, here, { vxlan: { remotes: [there], vni: 0xabcdef }, vtep })
         await lab.open(a)
         kernel(right, there, `dstport 4789 remote ${here} dev u0`, 'vx0', 0xabcdef)
-        const file = `/tmp/tl-vxlan-${process.pid}-${family}.pcapng`
+        const file = join(directory, `${family}.pcapng`)
         const dump = lab.start(right, 'tshark', '-q', '-i', 'u0', '-w', file, '-f', 'udp port 4789')
         await new Promise((resolve) =>
           dump.stderr?.on('data', (text) => `${text}`.includes('Capturing') && resolve(0)),
