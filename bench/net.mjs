@@ -19,7 +19,7 @@ import { introduce, learned, lossless, newFlows, roundTrip, saturate, tcp } from
 import { Lab } from './lib/lab.mjs'
 import { describe, machine, quiet, stealSeconds } from './lib/machine.mjs'
 import { note, runMain, usage } from './lib/process.mjs'
-import { print, ROUTER_TARGETS, summary, TARGETS } from './lib/report.mjs'
+import { print, ROUTER_TARGETS, summary } from './lib/report.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
 import { rulesReport, rulesRound } from './lib/router.mjs'
 import { NAMES, obstacle, ROUTER_NAMES, subjectOf } from './lib/subjects.mjs'

@@ -270,12 +270,7 @@ export class Fabric extends EventEmitter<FabricEvents> {
   /** Forgets learned addresses. Returns how many there were. */
   async flushFdb(filter: view.FdbFilter = {}): Promise<number> {
     const before = this.fdb(filter).filter((row) => row.type === 'dynamic').length
-    const port = filter.port === undefined ? undefined : this.findPort(filter.port)
-    for (const sw of this.inventory.switches.values()) {
-      if (filter.switch !== undefined && sw.name !== filter.switch) continue
-      if (port && port.switch !== sw.name) continue
-      await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
-    }
+    await this.inventory.flush(filter)
     return before
   }
 

@@ -21,6 +21,7 @@ import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
 import { RouterInventory } from './router-inventory.ts'
+import type { FdbFilter } from './view.ts'
 import { VtepInventory } from './vtep-inventory.ts'
 
 const closeDevice = promisify(close)
@@ -108,6 +109,16 @@ export class Inventory {
       await this.link.send({ op: 'flush', switch: sw.id, port: -1, vid: -1 })
     }
     sw.config = config
+  }
+
+  /** Switches forget what they learned. */
+  async flush(filter: FdbFilter): Promise<void> {
+    const port = filter.port === undefined ? undefined : this.find(filter.port)
+    for (const sw of this.switches.values()) {
+      if (filter.switch !== undefined && sw.name !== filter.switch) continue
+      if (port && port.switch !== sw.name) continue
+      await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
+    }
   }
 
   /** An id no switch, router or VTEP has. */
