@@ -77,7 +77,8 @@ describe.skipIf(missing)(`sites joined by tunnels${missing ? ` (skipped: ${missi
         .filter((d) => d.reason === 'tunnel-remote')
         .reduce((sum, d) => sum + d.packets, 0)
     await settled(told, 9)
-    expect(a.sent()).toBe(before)
+    // Not one of the nine; an ARP request of the other site may have come meanwhile.
+    expect(a.sent() - before).toBeLessThan(3)
     expect(a.behind('02:00:00:00:00:99')).toBeUndefined()
     expect(a.behind(macOf(2))).toBe(locals[1])
   })
@@ -227,5 +228,34 @@ describe.skipIf(missing)(`sites joined by tunnels${missing ? ` (skipped: ${missi
     expect(await a.fabric.flushTunnels({ vtep: 'u' })).toBe(2)
     expect(a.fabric.tunnelRows().map((r) => r.addresses)).toEqual([0, 0])
     expect(await lab.ping(a.inside, '10.9.0.3', 1)).toBe(1)
+  })
+
+  it('a worker that dies loses no station, and a socket that is taken leaves nothing half-done', async () => {
+    const hosts = lab.hosts(2)
+    const a = await lab.open(lab.site(hosts[0], 1, locals[0], { vxlan: { remotes: [locals[1]] } }))
+    const b = lab.site(hosts[1], 2, locals[1], { vxlan: { remotes: [locals[0]] } })
+    lab.ip(b.host, `link add vx9 type vxlan id 9 dstport 4789 local ${locals[1]} dev u0`)
+    lab.ip(b.host, 'link set vx9 up')
+    await expect(lab.open(b)).rejects.toThrow(
+      `VTEP u: UDP port 4789 of ${locals[1]} in namespace ${b.host} is taken`,
+    )
+    expect(lab.ip(b.inside, 'link')).not.toContain('eth0')
+    lab.ip(b.host, 'link del vx9')
+    await lab.open(b)
+    expect(await lab.ping(a.inside, '10.9.0.2', 2)).toBe(2)
+    const again = new Promise((resolve) => a.fabric.once('worker-restarted', resolve))
+    a.fabric.killWorker()
+    await again
+    expect(a.behind(macOf(2))).toBe(locals[1])
+    expect(await lab.ping(a.inside, '10.9.0.2', 3)).toBe(3)
+    // A change that fails in the middle is undone: what was there goes on.
+    const { checkConfigObject } = await import('../../src/index.ts')
+    const config = structuredClone(a.config) as { vteps: Record<string, object> }
+    config.vteps.second = { local: locals[3], netns: a.host }
+    await expect(a.fabric.apply(checkConfigObject(config))).rejects.toThrow(
+      `VTEP second: nothing in namespace ${a.host} has the address ${locals[3]}`,
+    )
+    expect(a.fabric.status().vteps.map((v) => v.name)).toEqual(['u'])
+    expect(await lab.ping(a.inside, '10.9.0.2', 3)).toBe(3)
   })
 })
