@@ -19,25 +19,45 @@ const ETHERNET = 1500
 const LEAST_V6 = 1280
 const LEAST_V4 = 576
 
+/** What the paths of a VTEP take now: read once for all its tunnels, of which there may be a thousand. */
+interface Paths {
+  /** By address, in words. */
+  mtus: Map<string, number>
+  /** The least of those that were only learned. */
+  learned: number
+}
+
+export class PathTable {
+  private readonly vteps = new Map<LiveVtep, Paths>()
+
+  of(vtep: LiveVtep): Paths {
+    const known = this.vteps.get(vtep)
+    if (known) return known
+    const paths: Paths = { mtus: new Map(), learned: Number.POSITIVE_INFINITY }
+    const words = new Int32Array(vtep.memory.remotes)
+    for (let row = 0; row << REMOTE_SHIFT < words.length; row++) {
+      const at = row << REMOTE_SHIFT
+      if (words[at + Remote.Family] === 0 || (words[at + Remote.Flags] & RemoteFlag.Dead) !== 0) continue
+      const mtu = words[at + Remote.Mtu] || defaultMtu(vtep)
+      if ((words[at + Remote.Flags] & RemoteFlag.Named) === 0) paths.learned = Math.min(paths.learned, mtu)
+      else paths.mtus.set(addressOf(words, row).join(' '), mtu)
+    }
+    this.vteps.set(vtep, paths)
+    return paths
+  }
+}
+
 /** Longest inner packet that every path of the tunnel takes. */
-export function usableMtu(inventory: Inventory, port: LivePort): number {
+export function usableMtu(inventory: Inventory, port: LivePort, table = new PathTable()): number {
   const { device } = port.config
   if (device.type !== 'vxlan') return port.config.mtu
   const vtep = inventory.tunnels.vteps.get(device.vtep)
   if (!vtep) return ETHERNET
   const { remotes, statics, group } = inventory.tunnels.settings(vtep, device)
-  const all = [...remotes, ...statics.map((s) => s.remote), ...(group ? [group] : [])]
-  const named = new Set(all.map(({ address }) => address.join(' ')))
-  const learned = device.accept === 'any'
-  let outer = Number.POSITIVE_INFINITY
-  const words = new Int32Array(vtep.memory.remotes)
-  for (let row = 0; row << REMOTE_SHIFT < words.length; row++) {
-    const at = row << REMOTE_SHIFT
-    if (words[at + Remote.Family] === 0 || (words[at + Remote.Flags] & RemoteFlag.Dead) !== 0) continue
-    const ours = named.has(addressOf(words, row).join(' '))
-    const heard = learned && (words[at + Remote.Flags] & RemoteFlag.Named) === 0
-    if (ours || heard) outer = Math.min(outer, words[at + Remote.Mtu] || defaultMtu(vtep))
-  }
+  const paths = table.of(vtep)
+  let outer = device.accept === 'any' ? paths.learned : Number.POSITIVE_INFINITY
+  for (const { address } of [...remotes, ...statics.map((s) => s.remote), ...(group ? [group] : [])])
+    outer = Math.min(outer, paths.mtus.get(address.join(' ')) ?? outer)
   if (outer === Number.POSITIVE_INFINITY) outer = defaultMtu(vtep)
   return Math.min(port.config.mtu, innerMtu(outer, vtep.config.family, device.innerVlan))
 }
@@ -51,10 +71,11 @@ export interface Choice {
 }
 
 /** The MTU of each port of the switch that a tunnel may choose it for. */
-export function chooseMtus(inventory: Inventory, switchName: string): Choice[] {
+export function chooseMtus(inventory: Inventory, switchName: string, table = new PathTable()): Choice[] {
   const own = [...inventory.ports.values()].filter((p) => p.switch === switchName)
+  if (!own.some((p) => isChosen(inventory, p))) return []
   const tunnels = own.filter((p) => p.config.device.type === 'vxlan' && !p.down)
-  const usable = new Map(tunnels.map((p) => [p, usableMtu(inventory, p)]))
+  const usable = new Map(tunnels.map((p) => [p, usableMtu(inventory, p, table)]))
   const fixed = own.filter((p) => !isChosen(inventory, p)).flatMap((p) => fixedMtu(inventory, p))
   const bound = Math.max(ETHERNET, Math.min(...fixed))
   return own

@@ -13,7 +13,7 @@ import type { FabricEvents, Log } from './fabric-options.ts'
 import type { Inventory } from './inventory.ts'
 import { deviceMtu, innerMtu, type LiveVtep } from './live-vtep.ts'
 import { addressOf, rowOf } from './remote-rows.ts'
-import { chooseMtus } from './tunnel-mtu.ts'
+import { chooseMtus, PathTable } from './tunnel-mtu.ts'
 import { TICK_MS, VtepWatch, type WatchedRemote, type WatchNews } from './tunnel-watch.ts'
 
 export interface TunnelOwner {
@@ -33,7 +33,10 @@ export interface FlushFilter {
   port?: string
 }
 
+/** How often the underlay's devices are looked at. */
 const DEVICE_MS = 500
+/** How often devices may get another MTU. */
+const CHOOSE_MS = 200
 
 export class Tunnels {
   private readonly owner: TunnelOwner
@@ -43,6 +46,7 @@ export class Tunnels {
   private pending = false
   private busy = false
   private lookedMs = 0
+  private chosenMs = Number.NEGATIVE_INFINITY
   private readonly news: WatchNews
 
   constructor(owner: TunnelOwner) {
@@ -85,7 +89,8 @@ export class Tunnels {
   private tick(): void {
     if (this.owner.inventory.tunnels.vteps.size === 0 && this.watches.size === 0) return
     this.look()
-    if (!this.pending || this.busy) return
+    // Remotes that are only learned may come and go all the time.
+    if (!this.pending || this.busy || performance.now() - this.chosenMs < CHOOSE_MS) return
     this.busy = true
     this.owner
       .exclusive(() => this.chooseMtus())
@@ -134,9 +139,11 @@ export class Tunnels {
 
   private async chooseMtus(): Promise<void> {
     this.pending = false
+    this.chosenMs = performance.now()
     const { inventory, log } = this.owner
+    const table = new PathTable()
     for (const name of inventory.switches.keys()) {
-      for (const { port, mtu } of chooseMtus(inventory, name)) {
+      for (const { port, mtu } of chooseMtus(inventory, name, table)) {
         try {
           await inventory.chooseMtu(port, mtu)
         } catch (error) {

@@ -17,7 +17,7 @@ import { formatMac, OFFLOAD_NAMES } from './devices.ts'
 import type { Fabric } from './fabric.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
 import { type LivePort, mtuOf, namespaceGone, readDevice } from './ports.ts'
-import { usableMtu } from './tunnel-mtu.ts'
+import { PathTable, usableMtu } from './tunnel-mtu.ts'
 import { remoteOf, vtepsOf } from './view-tunnel.ts'
 
 export interface FdbFilter {
@@ -80,6 +80,7 @@ function ranges(vids: number[]): string {
 }
 
 export function ports(fabric: Fabric): PortStatus[] {
+  const paths = new PathTable()
   const learned = new Map<number, number>()
   for (const { port } of entries(fabric, {})) learned.set(port.index, (learned.get(port.index) ?? 0) + 1)
   return [...fabric.inventory.ports.values()].map((port) => {
@@ -96,7 +97,7 @@ export function ports(fabric: Fabric): PortStatus[] {
       device: port.device?.name ?? ('name' in device ? device.name : null),
       netns: deviceNetns(port.config),
       mac: mac ? formatMac(mac) : null,
-      mtu: device.type === 'vxlan' ? usableMtu(fabric.inventory, port) : mtuOf(port),
+      mtu: device.type === 'vxlan' ? usableMtu(fabric.inventory, port, paths) : mtuOf(port),
       vlan: vlanText(port.config.vlan),
       addresses: 'addresses' in device ? device.addresses : [],
       offloads: OFFLOAD_NAMES.filter(([bit]) => (port.device?.offloads ?? 0) & bit).map(([, name]) => name),
