@@ -15,7 +15,7 @@ import { kernelNsPerRule } from './lib/router.mjs'
 import { obstacle, ROOT } from './lib/subjects.mjs'
 import { memory, memoryReport } from './memory.mjs'
 import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
-import { tunnelOptions } from './vxlan.mjs'
+import { measureTunnels, tunnelOptions, tunnelReport } from './vxlan.mjs'
 
 const BUILD_MS = 300_000
 const PARTS = ['--micro', '--net', '--router', '--vxlan', '--memory']
@@ -77,8 +77,8 @@ await runMain(async () => {
     const why = obstacle()
     if (why !== null && chosen.length === 0) report.push(heading('Tunnel'), `not run: ${why}`)
     else {
-      document.vxlan = await measure(throughTunnel)
-      report.push(heading('Tunnel'), reportOf(document.vxlan))
+      document.vxlan = await measureTunnels(throughTunnel)
+      report.push(heading('Tunnel'), tunnelReport(document.vxlan))
     }
   }
   if (wanted.includes('--memory')) {

@@ -8,9 +8,10 @@
  */
 import { fileURLToPath } from 'node:url'
 import { describe } from './lib/machine.mjs'
+import { micro, packetUsOf } from './lib/micro.mjs'
 import { note, runMain, usage } from './lib/process.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
-import { TUNNEL_NAMES, TUNNEL_TARGETS, tunnelOf } from './lib/tunnels.mjs'
+import { manyReport, TUNNEL_NAMES, TUNNEL_TARGETS, tunnelOf } from './lib/tunnels.mjs'
 import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
 
 const FIGURES = 'tcp1,tcp4,saturated,lossless,rtt'
@@ -37,6 +38,19 @@ export function tunnelOptions(argv) {
   return { ...o, subjects: names.map(tunnelOf), targets: TUNNEL_TARGETS }
 }
 
+/** Measures the network and, when taploom is among the subjects, what many tunnels cost it. */
+export async function measureTunnels(o) {
+  const document = await measure(o)
+  if (o.subjects.some((s) => s.ours)) document.many = await micro(o.quick, 'micro-vtep')
+  return document
+}
+
+export function tunnelReport(document) {
+  const parts = [reportOf(document)]
+  if (document.many) parts.push('', manyReport(document.many, packetUsOf(document)))
+  return parts.join('\n')
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await runMain(async () => {
     if (process.argv.includes('--help')) {
@@ -46,10 +60,10 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       return
     }
     const o = tunnelOptions(process.argv.slice(2))
-    const document = await measure(o)
+    const document = await measureTunnels(o)
     const file = process.argv.includes('--json') ? o.json : resultFile('vxlan')
     writeJson(file, document)
-    process.stdout.write(`${describe(document.machine)}\n${reportOf(document)}\n`)
+    process.stdout.write(`${describe(document.machine)}\n${tunnelReport(document)}\n`)
     note(`\nwritten: ${file}`)
   })
 }

@@ -151,3 +151,30 @@ export function tunnelOf(text) {
   const [name, file] = text.split('=')
   return file ? taploom(name, file) : builtIn.find((s) => s.name === name)
 }
+
+/** Issue C: 1000 VNIs and 100,000 remote addresses cost at most so many times what one VNI and ten do. */
+const MANY_AT_MOST = 1.1
+
+/**
+ * What bench/micro-vtep.ts found, and what it makes of a packet's whole way.
+ * @param packetUs CPU of both ends per packet, from the network; null when that was not measured
+ */
+export function manyReport(ns, packetUs) {
+  const lines = ['1000 VNIs and 100,000 remote addresses against one VNI and ten, ns per packet:', '']
+  for (const [talk, label] of [
+    ['among', '10 stations talk'],
+    ['spread', 'all of them talk, in random order'],
+  ]) {
+    const extra = ns[`${talk}In`] + ns[`${talk}Out`] - ns.fewIn - ns.fewOut
+    const both = `in ${ns.fewIn.toFixed(0)} -> ${ns[`${talk}In`].toFixed(0)}, out ${ns.fewOut.toFixed(0)} -> ${ns[`${talk}Out`].toFixed(0)}`
+    const whole = packetUs === null ? null : (packetUs * 1000 + extra) / (packetUs * 1000)
+    const verdict =
+      whole === null
+        ? 'whole path not measured'
+        : `whole path at most ${MANY_AT_MOST}  ${whole.toFixed(2)}  ${whole <= MANY_AT_MOST ? 'met' : 'not met'}`
+    lines.push(`  ${label.padEnd(34)} ${both.padEnd(32)} ${verdict}`)
+  }
+  if (packetUs !== null)
+    lines.push('', `  (on ${packetUs.toFixed(2)} us of CPU per small packet, out and in)`)
+  return lines.join('\n')
+}
