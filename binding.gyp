@@ -13,7 +13,14 @@
         "native/bytes.cc",
         "native/checksum.cc",
         "native/segment.cc",
-        "native/coalesce.cc"
+        "native/coalesce.cc",
+        "native/sockets.cc",
+        "native/udp.cc",
+        "native/udp-socket.cc",
+        "native/udp-receive.cc",
+        "native/udp-transmit.cc",
+        "native/udp-send.cc",
+        "native/echo.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native"],
       "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_DEPRECATED", "NAPI_CPP_EXCEPTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],

@@ -19,7 +19,7 @@ import { introduce, learned, lossless, newFlows, roundTrip, saturate, tcp } from
 import { Lab } from './lib/lab.mjs'
 import { describe, machine, quiet, stealSeconds } from './lib/machine.mjs'
 import { note, runMain, usage } from './lib/process.mjs'
-import { print, ROUTER_TARGETS, summary, TARGETS } from './lib/report.mjs'
+import { print, ROUTER_TARGETS, summary } from './lib/report.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
 import { rulesReport, rulesRound } from './lib/router.mjs'
 import { NAMES, obstacle, ROUTER_NAMES, subjectOf } from './lib/subjects.mjs'
@@ -36,8 +36,8 @@ export const NET_OPTIONS = `  --router          the router: ${ROUTER_NAMES.join(
 
 const STAGES = {
   tcp1: async (lab, o) => {
-    const { gbps, cpuSecondsPerGB, userShare } = await tcp(lab, 1, o.seconds)
-    return { tcp1: gbps, cpu: cpuSecondsPerGB, user: userShare }
+    const { gbps, cpuSecondsPerGB, machineSecondsPerGB, userShare } = await tcp(lab, 1, o.seconds)
+    return { tcp1: gbps, cpu: cpuSecondsPerGB, machine: machineSecondsPerGB, user: userShare }
   },
   tcp4: async (lab, o) => ({ tcp4: (await tcp(lab, 4, o.seconds)).gbps }),
   saturated: async (lab, o) => {
@@ -153,7 +153,7 @@ export async function measure(o) {
     stealS: stealSeconds() - steal,
     rounds,
     ...(o.router ? { rules: ruled } : {}),
-    ...summary(rounds, names, ours, o.router ? ROUTER_TARGETS : TARGETS),
+    ...summary(rounds, names, ours, o.router ? ROUTER_TARGETS : o.targets),
   }
 }
 

@@ -1,10 +1,10 @@
 /**
  * `npm run bench`: builds what is needed, runs the benchmarks, prints one report, writes one JSON file.
  *
- *     npm run bench [-- --micro] [-- --net] [-- --router] [-- --memory] [-- --quick] [-- --json FILE]
+ *     npm run bench [-- --micro] [-- --net] [-- --router] [-- --vxlan] [-- --memory] [-- --quick] [-- --json FILE]
  *
- * Without a choice: --micro, --net and --router. Further options (--subjects, --rounds, --seconds, ...) go to
- * the network benchmarks. See bench/README.md.
+ * Without a choice: --micro, --net, --router and --vxlan. Further options (--subjects, --rounds, --seconds, ...) go
+ * to the network benchmarks. See bench/README.md.
  */
 import { fileURLToPath } from 'node:url'
 import { describe, machine } from './lib/machine.mjs'
@@ -15,17 +15,19 @@ import { kernelNsPerRule } from './lib/router.mjs'
 import { obstacle, ROOT } from './lib/subjects.mjs'
 import { memory, memoryReport } from './memory.mjs'
 import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
+import { measureTunnels, tunnelOptions, tunnelReport } from './vxlan.mjs'
 
 const BUILD_MS = 300_000
-const PARTS = ['--micro', '--net', '--router', '--memory']
+const PARTS = ['--micro', '--net', '--router', '--vxlan', '--memory']
 
-const USAGE = `usage: npm run bench -- [--micro] [--net] [--router] [--memory] [options]
+const USAGE = `usage: npm run bench -- [--micro] [--net] [--router] [--vxlan] [--memory] [options]
 
   --micro           single operations, in nanoseconds
   --net             TCP, small packets and latency against the relay, the bridge, ...; needs root
   --router          NAT and rules against the kernel's router and Open vSwitch; needs root
+  --vxlan           the same through a tunnel between two hosts; needs root
   --memory          resident memory under traffic; needs root
-                    (none of these: --micro, --net and --router)
+                    (none of these: --micro, --net, --router and --vxlan)
 
 The network benchmarks' options:
 
@@ -42,13 +44,16 @@ await runMain(async () => {
     return
   }
   const chosen = argv.filter((a) => PARTS.includes(a))
-  const wanted = chosen.length > 0 ? chosen : ['--micro', '--net', '--router']
+  const wanted = chosen.length > 0 ? chosen : ['--micro', '--net', '--router', '--vxlan']
   const rest = argv.filter((a) => !PARTS.includes(a))
   const quick = rest.includes('--quick')
   const networks = ['--net', '--router'].filter((part) => wanted.includes(part))
+  // --subjects are those of the network benchmarks, unless only the tunnel's is run.
+  const tunnelOnly = wanted.includes('--vxlan') && networks.length === 0
   const optionsOf = (part) => options(part === '--router' ? [...rest, part] : rest)
   const chosenOptions = new Map(networks.map((part) => [part, optionsOf(part)]))
-  const json = (chosenOptions.get(networks[0]) ?? options(rest)).json
+  const throughTunnel = tunnelOptions(tunnelOnly ? rest : rest.filter((a) => a === '--quick'))
+  const json = (tunnelOnly ? throughTunnel : (chosenOptions.get(networks[0]) ?? options(rest))).json
 
   await output('make', ['-s', '-C', `${ROOT}bench`], BUILD_MS)
   await output(process.execPath, [fileURLToPath(new URL('../scripts/build.mjs', import.meta.url))], BUILD_MS)
@@ -67,6 +72,14 @@ await runMain(async () => {
     const measured = await measure(o)
     document[part.slice(2)] = measured
     report.push(heading(title), reportOf(measured))
+  }
+  if (wanted.includes('--vxlan')) {
+    const why = obstacle()
+    if (why !== null && chosen.length === 0) report.push(heading('Tunnel'), `not run: ${why}`)
+    else {
+      document.vxlan = await measureTunnels(throughTunnel)
+      report.push(heading('Tunnel'), tunnelReport(document.vxlan))
+    }
   }
   if (wanted.includes('--memory')) {
     document.memory = await memory({ seconds: quick ? 5 : 20 })

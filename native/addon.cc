@@ -4,32 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "bytes.h"
 #include "device.h"
 #include "errors.h"
 #include "io.h"
 #include "layout.h"
 #include "link.h"
+#include "sockets.h"
 
 namespace taploom {
 namespace {
 
-std::string string_of(const Napi::Object& o, const char* key) {
-  Napi::Value v = o.Get(key);
-  return v.IsString() ? v.As<Napi::String>().Utf8Value() : std::string();
-}
-int int_of(const Napi::Object& o, const char* key, int otherwise) {
-  Napi::Value v = o.Get(key);
-  return v.IsNumber() ? v.As<Napi::Number>().Int32Value() : otherwise;
-}
-bool bool_of(const Napi::Object& o, const char* key, bool otherwise) {
-  Napi::Value v = o.Get(key);
-  return v.IsBoolean() ? v.As<Napi::Boolean>().Value() : otherwise;
-}
-Napi::Object object_arg(const Napi::CallbackInfo& info, const char* who) {
-  if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), std::string(who) + " needs an object");
-  return info[0].As<Napi::Object>();
-}
 std::string name_arg(const Napi::Env& env, const Napi::Value& value) {
   std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
   if (name.size() > 15) throw Napi::RangeError::New(env, "a device name has at most 15 bytes: " + name);
@@ -154,12 +140,16 @@ Napi::Value js_layout(const Napi::CallbackInfo& info) {
 #define PUT(name) o.Set(#name, static_cast<int>(name))
   PUT(kSlotSize); PUT(kHeadroom); PUT(kMaxVnetHeader); PUT(kMetaWords);
   PUT(kHead); PUT(kLen); PUT(kPort); PUT(kFlags); PUT(kGsoType); PUT(kGsoSize); PUT(kHdrLen);
-  PUT(kCsumStart); PUT(kCsumOffset); PUT(kStrip); PUT(kTci);
+  PUT(kCsumStart); PUT(kCsumOffset); PUT(kStrip); PUT(kTci); PUT(kRemote);
   PUT(kCsumPartial); PUT(kCsumVerified); PUT(kGsoEcn); PUT(kTaken); PUT(kNoEthernet); PUT(kLoose);
   PUT(kGsoNone); PUT(kGsoTcp4); PUT(kGsoTcp6); PUT(kGsoUdp);
   PUT(kOffCsum); PUT(kOffTso4); PUT(kOffTso6); PUT(kOffEcn); PUT(kOffUso);
   PUT(kMonotonicMs); PUT(kWallSeconds); PUT(kWallNanos); PUT(kClockWords);
   PUT(kSent); PUT(kSentBytes); PUT(kNoRoom); PUT(kRefused); PUT(kDown); PUT(kMalformed); PUT(kErrno); PUT(kTxWords);
+  PUT(kSendSlot); PUT(kSendPath); PUT(kSendSocket); PUT(kSendTosTtl); PUT(kSendHeader0); PUT(kSendHeader1);
+  PUT(kSendResult); PUT(kSendTag); PUT(kSendWords);
+  PUT(kPathFamily); PUT(kPathAddress0); PUT(kPathPort); PUT(kPathScope); PUT(kPathWords);
+  PUT(kInfoFamily); PUT(kInfoAddress0); PUT(kInfoPort); PUT(kInfoTos); PUT(kInfoFlags); PUT(kInfoWords);
 #undef PUT
   return o;
 }
@@ -178,6 +168,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("close", Napi::Function::New(env, js_close));
   exports.Set("layout", Napi::Function::New(env, js_layout));
   define_bytes(env, exports);
+  define_sockets(env, exports);
   return exports;
 }
 

@@ -3,12 +3,15 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <map>
+#include <memory>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "errors.h"
 #include "memory.h"
+#include "sockets.h"
 
 namespace taploom {
 namespace {
@@ -43,6 +46,7 @@ class Io : public Napi::ObjectWrap<Io> {
     return DefineClass(env, "Io",
                        {
                            InstanceMethod<&Io::attach>("attach"),
+                           InstanceMethod<&Io::attach_udp>("attachUdp"),
                            InstanceMethod<&Io::detach>("detach"),
                            InstanceMethod<&Io::update>("update"),
                            InstanceMethod<&Io::tick>("tick"),
@@ -114,14 +118,52 @@ class Io : public Napi::ObjectWrap<Io> {
     device.attached = true;
     if (device.vnetSize != 0 && (device.vnetSize < 10 || device.vnetSize > kMaxVnetHeader))
       throw Napi::RangeError::New(env, "Io.attach: a virtio header has 10 to 24 bytes");
+    if (device.kind != DeviceKind::kTap && device.kind != DeviceKind::kTun && device.kind != DeviceKind::kPacket)
+      throw Napi::RangeError::New(env, "Io.attach: not a TAP, a TUN or a packet socket");
+    const int index = free_index(env);
+    watch(env, device.fd, device.token);
+    return put(env, index, device);
+  }
+
+  // attachUdp({ fds, receivers, sends, paths, info, header, udp }, token) -> device number
+  Napi::Value attach_udp(const Napi::CallbackInfo& info) {
+    Napi::Env env = info.Env();
+    std::unique_ptr<AttachedTunnel> attached = tunnel_from(info);
+    Device device;
+    device.kind = DeviceKind::kUdp;
+    device.token = int_arg(env, info[1]);
+    device.attached = true;
+    device.udp = &attached->tunnel;
+    device.fd = device.udp->fd(0);
+    const int index = free_index(env);
+    for (int i = 0; i < device.udp->receivers(); i++) {
+      try {
+        watch(env, device.udp->fd(i), device.token);
+      } catch (...) {
+        while (i > 0) epoll_ctl(epoll_, EPOLL_CTL_DEL, device.udp->fd(--i), nullptr);
+        throw;
+      }
+    }
+    tunnels_[index] = std::move(attached);
+    return put(env, index, device);
+  }
+
+  int free_index(Napi::Env env) {
     int index = 0;
     while (index < count_ && devices_[index].attached) index++;
     if (index == kMaxDevices) throw Napi::RangeError::New(env, "Io.attach: too many devices");
+    return index;
+  }
+
+  void watch(Napi::Env env, int fd, int token) {
     epoll_event event{};
     event.events = EPOLLIN;
-    event.data.u64 = static_cast<uint32_t>(device.token);
-    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, device.fd, &event) < 0)
+    event.data.u64 = static_cast<uint32_t>(token);
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) < 0)
       throw_js(env, SysError{errno, "epoll_ctl", "cannot wait for a device"});
+  }
+
+  Napi::Value put(Napi::Env env, int index, const Device& device) {
     devices_[index] = device;
     if (index == count_) count_++;
     return small_int(env, index);
@@ -129,10 +171,14 @@ class Io : public Napi::ObjectWrap<Io> {
 
   // detach(device): stops waiting for it; the descriptor stays open
   Napi::Value detach(const Napi::CallbackInfo& info) {
-    Device* device = find(int_arg(info.Env(), info[0]));
+    const int index = int_arg(info.Env(), info[0]);
+    Device* device = find(index);
     if (device) {
-      epoll_ctl(epoll_, EPOLL_CTL_DEL, device->fd, nullptr);
+      const int receivers = device->udp ? device->udp->receivers() : 1;
+      for (int i = 0; i < receivers; i++)
+        epoll_ctl(epoll_, EPOLL_CTL_DEL, device->udp ? device->udp->fd(i) : device->fd, nullptr);
       device->attached = false;
+      tunnels_.erase(index);
     }
     return info.Env().Undefined();
   }
@@ -175,7 +221,10 @@ class Io : public Napi::ObjectWrap<Io> {
     const Call<4> call(env, info);
     const Device* device = call.io->find(call.args[0]);
     if (!device) return small_int(env, -EBADF);
-    return small_int(env, receive(*device, call.io->m_, call.args[1], call.args[2], call.args[3]));
+    Memory& m = call.io->m_;
+    if (device->udp)
+      return small_int(env, device->udp->receive(m, device->token, call.args[1], call.args[2], call.args[3]));
+    return small_int(env, receive(*device, m, call.args[1], call.args[2], call.args[3]));
   }
 
   // tx(device, at, count) -> packets sent or -errno
@@ -183,6 +232,7 @@ class Io : public Napi::ObjectWrap<Io> {
     const Call<3> call(env, info);
     const Device* device = call.io->find(call.args[0]);
     if (!device) return small_int(env, -EBADF);
+    if (device->udp) return small_int(env, device->udp->transmit(call.io->m_, call.args[1], call.args[2]));
     return small_int(env, transmit(*device, call.io->m_, call.args[1], call.args[2]));
   }
 
@@ -245,10 +295,12 @@ class Io : public Napi::ObjectWrap<Io> {
     epoll_ = -1;
     for (int i = 0; i < count_; i++) devices_[i].attached = false;
     count_ = 0;
+    tunnels_.clear();
   }
 
   Memory m_;
   Device devices_[kMaxDevices];
+  std::map<int, std::unique_ptr<AttachedTunnel>> tunnels_; // by device number
   int count_ = 0;
   int epoll_ = -1;
   int wake_ = -1;

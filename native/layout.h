@@ -7,6 +7,9 @@
 //   txq    pairs of int32 (slot, tag)     what a port shall send; tag 0 = none, else TPID<<16 | TCI
 //   events pairs of int32 (token, mask)   what `wait` found
 //   clock  doubles                        monotonic ms, wall-clock s, wall-clock ns
+//   sends  kSendWords int32 per row       what a UDP tunnel shall send, and what became of it
+//   paths  kPathWords int32 per row       where to
+//   info   kInfoWords int32 per packet    where what it received came from
 #pragma once
 #include <cstdint>
 
@@ -31,6 +34,7 @@ enum Meta : int {
   kCsumOffset = 8, // where it is stored, from kCsumStart
   kStrip = 9,      // bytes after the MAC addresses that an egress leaves out (a popped tag)
   kTci = 10,       // VLAN the packet is in: PCP, DEI, VID
+  kRemote = 11,    // of the worker: the remote that a tunnel got it from
   kMetaWords = 16, // one cache line per packet
 };
 
@@ -61,6 +65,38 @@ enum TxResult : int {
   kMalformed = 5, // a super-frame whose headers do not add up
   kErrno = 6,     // the last errno, positive
   kTxWords = 8,
+};
+
+// Words of a row that a UDP tunnel sends.
+enum Send : int {
+  kSendSlot = 0,
+  kSendPath = 1,    // row of `paths`
+  kSendSocket = 2,  // index into the sockets
+  kSendTosTtl = 3,  // TTL << 8 | TOS of the outer header; TTL 0 = the socket's own
+  kSendHeader0 = 4, // the tunnel header, two words in host order
+  kSendHeader1 = 5,
+  kSendResult = 6,  // filled: UDP payload bytes sent, or -errno
+  kSendTag = 7,     // VLAN tag the inner frame gets, 0 = none
+  kSendWords = 8,
+};
+
+// Words of a row that says where to.
+enum Path : int {
+  kPathFamily = 0,   // 4 or 6
+  kPathAddress0 = 1, // four words, most significant first; IPv4 in the first
+  kPathPort = 5,
+  kPathScope = 6,    // index of the device, for link-local addresses and groups
+  kPathWords = 8,
+};
+
+// Words that tell where a packet came from.
+enum Info : int {
+  kInfoFamily = 0,
+  kInfoAddress0 = 1,
+  kInfoPort = 5,
+  kInfoTos = 6,
+  kInfoFlags = 7, // bit 0: sent to a group; bits 8 to 31: device index, for a link-local sender
+  kInfoWords = 8,
 };
 
 } // namespace taploom

@@ -32,7 +32,9 @@ struct Memory {
   int32_t* metaOf(int slot) const { return meta + static_cast<size_t>(slot) * kMetaWords; }
 };
 
-enum class DeviceKind : int { kTap = 0, kTun = 1, kPacket = 2 };
+enum class DeviceKind : int { kTap = 0, kTun = 1, kPacket = 2, kUdp = 3 };
+
+class UdpTunnel;
 
 struct Device {
   int fd = -1;
@@ -41,6 +43,7 @@ struct Device {
   int offloads = 0; // Offload bits the other side takes
   int token = 0;    // what `wait` reports; TypeScript's port index
   bool attached = false;
+  UdpTunnel* udp = nullptr; // of kUdp: its sockets, and what they hold back
 };
 
 // Fills the slots rx[from .. from+max) until the device is empty or `budget` bytes have come (a

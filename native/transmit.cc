@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "checksum.h"
+#include "frame.h"
 #include "memory.h"
 #include "vnet.h"
 #include "segment.h"
@@ -20,12 +21,7 @@
 namespace taploom {
 namespace {
 
-constexpr int kMacBytes = 12;
-constexpr int kTagBytes = 4;
-constexpr int kIpv4Header = 20; // the shortest header in front of a checksum
 constexpr int kMessages = 32; // per sendmmsg
-// A segment size of a few bytes is an attack on whoever has to segment: Linux's smallest MSS is 48.
-constexpr int kMaxSegments = 65536 / 48;
 constexpr int kHeadBytes = kMaxVnetHeader + kMacBytes + kTagBytes;
 
 int offload_for(int gsoType) {
@@ -69,17 +65,7 @@ void put_vnet(uint8_t* to, int vnetSize, const int32_t* meta, int shift) {
 
 // Head piece of a frame whose tag changes: virtio header, MAC addresses, tag.
 size_t put_head(uint8_t* to, int vnetSize, const uint8_t* frame, uint32_t tag) {
-  uint8_t* p = to + vnetSize;
-  std::memcpy(p, frame, kMacBytes);
-  p += kMacBytes;
-  if (tag) {
-    p[0] = static_cast<uint8_t>(tag >> 24);
-    p[1] = static_cast<uint8_t>(tag >> 16);
-    p[2] = static_cast<uint8_t>(tag >> 8);
-    p[3] = static_cast<uint8_t>(tag);
-    p += kTagBytes;
-  }
-  return static_cast<size_t>(p - to);
+  return static_cast<size_t>(vnetSize) + put_macs(to + vnetSize, frame, tag);
 }
 
 class Sender {
@@ -123,21 +109,6 @@ class Sender {
   int fatal() const { return fatal_; }
 
  private:
-  // Whether the numbers fit the slot, the frame and the virtio header.
-  static bool sound(const int32_t* meta, uint32_t tag) {
-    const int head = meta[kHead], len = meta[kLen], strip = meta[kStrip], flags = meta[kFlags];
-    if (head < kMaxVnetHeader || len <= 0 || head > kSlotSize || len > kSlotSize - head) return false;
-    if (strip != 0 && strip != kTagBytes) return false;
-    if ((tag || strip) && (len < kMacBytes + strip || (flags & kNoEthernet))) return false;
-    if (meta[kGsoSize] < 0 || meta[kGsoSize] > 0xffff) return false;
-    if (!(flags & kCsumPartial)) return true;
-    // Behind an IP header: a sender must not have addresses or a tag rewritten after they were judged.
-    const int lowest = (flags & kNoEthernet ? 0 : kMacBytes + strip + 2) + kIpv4Header;
-    const int start = meta[kCsumStart], offset = meta[kCsumOffset];
-    return start >= lowest && start <= 0xffff - kTagBytes && start <= len - 2 && offset >= 0 &&
-           offset <= len - 2 - start;
-  }
-
   // Every kind of segmentation needs the checksum offload, as in the kernel.
   bool takes_gso(const int32_t* meta) const {
     const int bit = offload_for(meta[kGsoType]);

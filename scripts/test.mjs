@@ -75,8 +75,11 @@ const steps = {
   native: () =>
     program('native (ASan, UBSan)', 'make', ['-s', '-C', 'native/test', 'test', `OUT=${scratch}/native`]),
   unit: () => vitest('unit', [process.execPath], []),
-  fuzz: () =>
-    program('fuzz, 10 million frames', process.execPath, ['test/fuzz/switch.mjs', '--frames', '10000000']),
+  fuzz: () => {
+    const long = ['test/fuzz/switch.mjs', '--frames', '10000000']
+    program('fuzz, 10 million frames', process.execPath, long)
+    program('fuzz, 10 million datagrams', process.execPath, [...long, '--tunnel'])
+  },
   prebuild: () => program('prebuilt binary', process.execPath, ['scripts/prebuild-check.mjs']),
   newer: () =>
     vitest(

@@ -28,6 +28,17 @@ export function cpuOf(pids) {
   return [user, system]
 }
 
+/** Seconds all cores have worked since the machine began, whoever for. */
+function machineBusy() {
+  const [user, nice, system, , , irq, softirq] = readFileSync('/proc/stat', 'utf8')
+    .split('\n', 1)[0]
+    .trim()
+    .split(/\s+/)
+    .slice(1)
+    .map(Number)
+  return (user + nice + system + irq + softirq) / TICKS
+}
+
 const inNamespace = (namespace, command, args) => ['ip', ['netns', 'exec', namespace, command, ...args]]
 
 /** TCP: payload at the receiver, Gb/s, and what it cost the subject. */
@@ -36,7 +47,7 @@ export async function tcp(lab, streams, seconds, mbps = 0) {
   const server = start(...inNamespace(lab.server, 'iperf3', ['-s', '-1', '-p', `${port}`, '--forceflush']))
   try {
     await said(server, /listening/i)
-    const before = cpuOf(lab.pids)
+    const [before, busy] = [cpuOf(lab.pids), machineBusy()]
     const args = [
       '-c',
       lab.target,
@@ -52,13 +63,14 @@ export async function tcp(lab, streams, seconds, mbps = 0) {
     ]
     if (mbps > 0) args.push('-b', `${mbps}M`)
     const report = JSON.parse(await output(...inNamespace(lab.client, 'iperf3', args), (seconds + 15) * 1000))
-    const after = cpuOf(lab.pids)
+    const [after, busyAfter] = [cpuOf(lab.pids), machineBusy()]
     const received = report.end.sum_received
     const [user, system] = [after[0] - before[0], after[1] - before[1]]
     const cpu = lab.pids.length > 0 && user + system > 0
     return {
       gbps: received.bits_per_second / 1e9,
       cpuSecondsPerGB: cpu ? (user + system) / (received.bytes / 1e9) : null,
+      machineSecondsPerGB: (busyAfter - busy) / (received.bytes / 1e9),
       userShare: cpu ? user / (user + system) : null,
       retransmits: report.end.sum_sent.retransmits,
     }

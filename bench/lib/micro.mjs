@@ -5,15 +5,16 @@ import { build } from 'esbuild'
 import { spread, table } from './report.mjs'
 import { ROOT } from './subjects.mjs'
 
-const BUNDLE = `${ROOT}bench/bin/micro.mjs`
 /** Issue A: forwarding with a million learned addresses costs at most this many times that with ten. */
 const MILLION_AT_MOST = 1.1
 
-export async function bundle() {
+/** Bundles bench/NAME.ts; the bundle's path. */
+export async function bundle(name = 'micro') {
+  const outfile = `${ROOT}bench/bin/${name}.mjs`
   await build({
     absWorkingDir: ROOT,
-    entryPoints: ['bench/micro.ts'],
-    outfile: BUNDLE,
+    entryPoints: [`bench/${name}.ts`],
+    outfile,
     bundle: true,
     platform: 'node',
     target: 'node20',
@@ -23,12 +24,12 @@ export async function bundle() {
     // The sources find the package's root from where they lie, which is not where the bundle lies.
     define: { 'import.meta.url': JSON.stringify(pathToFileURL(`${ROOT}src/native.ts`).href) },
   })
+  return outfile
 }
 
 /** The document of one run. */
-export async function micro(quick) {
-  await bundle()
-  const run = spawnSync(process.execPath, [BUNDLE, ...(quick ? ['--quick'] : [])], {
+export async function micro(quick, name = 'micro') {
+  const run = spawnSync(process.execPath, [await bundle(name), ...(quick ? ['--quick'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
   })

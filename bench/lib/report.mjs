@@ -13,6 +13,7 @@ export const FIGURES = [
   ['p50', 'RTT p50 us', 1],
   ['p99', 'RTT p99 us', 1],
   ['cpu', 'CPU s/GB', 3],
+  ['machine', 'machine s/GB', 3],
   ['user', 'user share', 3],
   ['million', '1M addr', 2],
   ['newFlows', 'new flows k/s', 1],

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { CLIENT, DEVICE, FAR_GATEWAY, FAR_SERVER, NEAR_GATEWAY, SERVER } from './lab.mjs'
 import { has, said, sh, sleep, start, stop } from './process.mjs'
 
-const bench = fileURLToPath(new URL('..', import.meta.url))
+export const bench = fileURLToPath(new URL('..', import.meta.url))
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const RELAY = `${bench}bin/relay`
 export const LOAD = `${bench}bin/load`
@@ -18,7 +18,7 @@ export const LOAD = `${bench}bin/load`
 const FDB_LIMIT = 1_100_000
 
 /** Starts one of the subject's processes in `namespace` ('' = here); it ends with the lab. */
-function server(lab, namespace, command, args, options) {
+export function server(lab, namespace, command, args, options) {
   const handle = namespace
     ? start('ip', ['netns', 'exec', namespace, command, ...args], options)
     : start(command, args, options)

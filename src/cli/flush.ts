@@ -1,4 +1,4 @@
-/** `taploom flush WHAT`: forgets learned addresses (fdb; static ones stay), or tracked connections. */
+/** `taploom flush WHAT`: forgets learned addresses (fdb, tunnels; static ones stay), or tracked connections. */
 import type { Command } from 'commander'
 import { clientOf, plural } from './options.ts'
 import { filterOptions } from './show.ts'
@@ -20,5 +20,15 @@ export function flush(program: Command): void {
     const document = await clientOf(connections).post<{ deleted: number }>('/v1/conntrack/flush', { router })
     if (json) process.stdout.write(`${JSON.stringify(document, null, 2)}\n`)
     else process.stdout.write(`${plural(document.deleted, 'connection')} deleted\n`)
+  })
+
+  const tunnels = parent
+    .command('tunnels')
+    .description('forget which remote an address is behind; static ones stay')
+    .option('--vtep <name>', 'only this VTEP')
+    .option('--remote <address>', 'only what is behind this remote')
+  tunnels.action(async (options: { vtep?: string; remote?: string }) => {
+    const { flushed } = await clientOf(tunnels).post<{ flushed: number }>('/v1/flush/tunnels', options)
+    process.stdout.write(`${plural(flushed, 'address', 'addresses')} forgotten\n`)
   })
 }

@@ -5,7 +5,9 @@ import type { Palette } from '../control/render.ts'
 import { conntrackOptions, conntrackQuery } from './conntrack-options.ts'
 import { clientOf, whole } from './options.ts'
 
-type Render = typeof import('../control/render.ts') & typeof import('../control/render-router.ts')
+type Render = typeof import('../control/render.ts') &
+  typeof import('../control/render-router.ts') &
+  typeof import('../control/render-tunnel.ts')
 
 interface Subject {
   name: string
@@ -98,6 +100,13 @@ const SUBJECTS: Subject[] = [
     render: (rows, p, r) => r.leasesTable(rows, p),
   },
   {
+    name: 'tunnels',
+    description: 'remotes of VTEPs: state, VNIs, MTU and how it was found, packets, drops',
+    options: (command) => command.option('--vtep <name>', 'only this VTEP'),
+    query: ({ vtep }) => ({ vtep }) as Query,
+    render: (rows, p, r) => r.tunnelsTable(rows, p),
+  },
+  {
     name: 'counters',
     description: 'packets, bytes and learning per port',
     render: (rows, p, r) => r.countersTable(rows, p),
@@ -140,6 +149,7 @@ export function show(program: Command): void {
       const render = {
         ...(await import('../control/render.ts')),
         ...(await import('../control/render-router.ts')),
+        ...(await import('../control/render-tunnel.ts')),
       }
       const text = subject.render(document as never, render.paletteFor(process.stdout), render)
       process.stdout.write(`${text}\n`)

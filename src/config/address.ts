@@ -48,6 +48,47 @@ export function readIp(found: unknown, expected = 'an IP address such as 10.0.0.
   return address
 }
 
+/** An address that a socket can be bound to: also 'all of this family'. */
+export function readLocal(found: unknown): string {
+  const expected = 'an IP address of this machine, or 0.0.0.0 or :: for all of them'
+  const address = readAnyIp(found, expected)
+  if (address === '0.0.0.0' || address === '::') return address
+  return readIp(address, expected)
+}
+
+/** A multicast group. */
+export function readGroup(found: unknown): string {
+  const expected = 'a multicast address such as 239.1.1.1 or ff05::100'
+  const address = readAnyIp(found, expected)
+  if (!isMulticast(address)) throw new Wrong(expected)
+  // RFC 5771 section 4, RFC 4291 section 2.7: these never leave the link or the node.
+  if (address.startsWith('ff01:') || address.startsWith('ff00:'))
+    throw new Wrong(expected, 'this one never leaves the host')
+  return address
+}
+
+/** RFC 1123 section 2.1: a name whose last label is a number would be an address. */
+const HOST_NAME =
+  /^(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.?$/i
+
+/** An address, or the name of a host in lower case. */
+export function readRemote(found: unknown): string {
+  const expected = 'an IP address or the name of a host'
+  if (typeof found !== 'string') throw new Wrong(expected)
+  const name = HOST_NAME.test(found) && !/(?:^|\.)[0-9]+\.?$/.test(found)
+  if (name) return found.toLowerCase()
+  return readIp(found, expected)
+}
+
+/** True for an address, false for a name. */
+export function isAddress(remote: string): boolean {
+  return isIPv4(remote) || isIPv6(remote)
+}
+
+export function isMulticast(address: string): boolean {
+  return familyOf(address) === 6 ? address.startsWith('ff') : (Number.parseInt(address, 10) & 0xf0) === 0xe0
+}
+
 /** Also one that no host can have. */
 function readAnyIp(found: unknown, expected: string): string {
   if (typeof found !== 'string') throw new Wrong(expected)
@@ -73,10 +114,7 @@ function whyNotIp(text: string): string | undefined {
 function whyNotHost(address: string): string | undefined {
   if (address === '0.0.0.0' || address === '::') return 'that is the unspecified address'
   if (address === '255.255.255.255') return 'that is the broadcast address'
-  if (familyOf(address) === 6 ? address.startsWith('ff') : (Number.parseInt(address, 10) & 0xf0) === 0xe0) {
-    return 'that is a multicast address'
-  }
-  return undefined
+  return isMulticast(address) ? 'that is a multicast address' : undefined
 }
 
 /** An interface's address with its prefix. */

@@ -15,6 +15,7 @@ import { checkRouters, holdersOf, placed, type SwitchFacts } from './router-cros
 import { type PortKeys, portSchema, switchSchema } from './schema.ts'
 import { valueAt } from './source.ts'
 import { fieldsOf, vid, Wrong } from './value.ts'
+import { checkVteps } from './vtep-cross.ts'
 
 interface Candidate {
   switch: string
@@ -30,12 +31,17 @@ export function crossCheck(problems: Problems): void {
   const routers = routersIn(problems.raw)
   const interfaces = placed(routers)
   // An interface on a switch is a port there and one of the router.
-  const count = interfaces.reduce((sum, { keys }) => sum + (keys.switch === undefined ? 1 : 2), ports.length)
+  const own = ports.length + fieldsOf(valueAt(problems.raw, ['vteps']).value).length
+  const count = interfaces.reduce((sum, { keys }) => sum + (keys.switch === undefined ? 1 : 2), own)
   if (count > MAX_PORTS)
     problems.add(['switches'], { found: `${count} ports`, expected: `at most ${MAX_PORTS}` })
   checkNames(problems)
   checkOwners([...ports.flatMap((p) => holderOf(p, problems)), ...holdersOf(routers)], problems)
   checkPatches(ports, problems)
+  checkVteps(
+    ports.flatMap(({ path, keys }) => (keys?.vxlan ? [{ path: [...path, 'vxlan'], keys: keys.vxlan }] : [])),
+    problems,
+  )
   for (const p of ports) if (p.keys?.vlan) checkTranslate(p, p.keys.vlan, problems)
   for (const name of new Set(ports.map((p) => p.switch))) {
     const own = ports.filter((p) => p.switch === name)

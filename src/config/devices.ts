@@ -11,8 +11,8 @@ import { leaf } from './value.ts'
 
 export const cidr = leaf((found) => readCidr(found), { type: 'string' })
 export const ip = leaf((found) => readIp(found), { type: 'string' })
-const deviceName = leaf(value.deviceName, { type: 'string' })
-const netns = leaf(value.netns, { type: ['string', 'integer'] })
+export const deviceName = leaf(value.deviceName, { type: 'string' })
+export const netns = leaf(value.netns, { type: ['string', 'integer'] })
   .default('')
   .describe("Network namespace of the device: a name, an absolute path or a pid; default the daemon's own")
 
@@ -64,7 +64,7 @@ const gateway = z
 interface LinkKeys {
   addresses: z.output<typeof addresses>
   gateway: string[]
-  mtu: number
+  mtu?: number
 }
 
 /** The addresses, gateways and MTU of one device agree. */
@@ -119,7 +119,7 @@ export const tap = fits(
     addresses,
     gateway,
     mac: mac.optional().describe('Default: the kernel chooses'),
-    mtu: tapMtu.default(1500).describe('68 to 65521'),
+    mtu: tapMtu.optional().describe('68 to 65521; default 1500, or what the tunnels of the switch take'),
     offload,
     persist,
     queues,
@@ -156,7 +156,7 @@ export const host = fits(
     addresses,
     gateway,
     mac: mac.optional(),
-    mtu: tapMtu.default(1500),
+    mtu: tapMtu.optional(),
     offload,
   }),
   linkFits,

@@ -4,19 +4,24 @@
  * stands on something goes before it and comes after it. What is equal is not mentioned, so its traffic
  * is not touched. Routers are in diff-router.ts.
  *
- *     goes      routes by an interface that goes, interfaces, routers, ports, switches, namespaces
+ *     goes      tunnels, VTEPs, routes by an interface that goes, interfaces, routers, ports, switches, namespaces
  *     comes     namespaces, switches, ports
  *     then      routers, interfaces, rules, routes
+ *     at last   VTEPs, whose address may be one that a device of ours just got, and tunnels
  *
  *     changed in a port                            step
  *     device, fault                                remove-port, add-port
+ *     a tunnel's remotes, statics, options         set-port
  *     anything else (vlan, mtu, flags, limits)     set-port
+ *     changed in a VTEP
+ *     what its sockets are made of                 remove-vtep, add-vtep, and its tunnels with it
+ *     anything else (ttl, tos, strict, probe)      set-vtep
  *
  * The two ends of a patch are opened again together: each knows the other.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { type RouterChange, routersComing, routersGoing } from './diff-router.ts'
-import type { FabricConfig, PortConfig, SwitchConfig } from './types.ts'
+import type { DeviceConfig, FabricConfig, PortConfig, SwitchConfig, VtepConfig } from './types.ts'
 
 export type Change =
   | { op: 'remove-port'; switch: string; port: string }
@@ -29,6 +34,9 @@ export type Change =
   | { op: 'set-switch'; name: string; config: SwitchConfig }
   | { op: 'add-port'; switch: string; port: string; config: PortConfig }
   | { op: 'set-port'; switch: string; port: string; config: PortConfig }
+  | { op: 'add-vtep'; name: string; config: VtepConfig }
+  | { op: 'set-vtep'; name: string; config: VtepConfig }
+  | { op: 'remove-vtep'; name: string }
   | RouterChange
 
 interface PortAt {
@@ -40,13 +48,16 @@ interface PortAt {
 export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
   const before = portsOf(old)
   const after = portsOf(next)
-  const again = reopened(before, after)
-  const changes: Change[] = [...routersGoing(old.routers, next.routers)]
+  const sockets = keptSockets(old.vteps, next.vteps)
+  const again = reopened(before, after, sockets)
+  const changes: Change[] = []
 
-  for (const [key, at] of before) {
-    if (!after.has(key) || again.has(key))
-      changes.push({ op: 'remove-port', switch: at.switch, port: at.port })
-  }
+  const gone = [...before].filter(([key]) => !after.has(key) || again.has(key)).map(([, at]) => at)
+  const remove = (at: PortAt) => changes.push({ op: 'remove-port', switch: at.switch, port: at.port })
+  gone.filter(isTunnel).forEach(remove)
+  for (const name of Object.keys(old.vteps)) if (!sockets.has(name)) changes.push({ op: 'remove-vtep', name })
+  changes.push(...routersGoing(old.routers, next.routers))
+  gone.filter((at) => !isTunnel(at)).forEach(remove)
   for (const name of Object.keys(old.switches)) {
     if (!Object.hasOwn(next.switches, name)) changes.push({ op: 'remove-switch', name })
   }
@@ -66,19 +77,27 @@ export function diffConfig(old: FabricConfig, next: FabricConfig): Change[] {
     if (!isDeepStrictEqual(was, settings)) changes.push({ op: 'set-switch', name, config })
   }
   const added = [...after].filter(([key]) => !before.has(key) || again.has(key)).map(([, at]) => at)
-  for (const at of [...added.filter((p) => !isReplay(p)), ...added.filter(isReplay)])
-    changes.push({ op: 'add-port', ...at })
+  const add = (at: PortAt) => changes.push({ op: 'add-port', ...at })
+  added.filter((at) => !isTunnel(at) && !isReplay(at)).forEach(add)
   for (const [key, at] of after) {
     const was = before.get(key)
     if (was && !again.has(key) && !isDeepStrictEqual(was.config, at.config))
       changes.push({ op: 'set-port', ...at })
   }
   changes.push(...routersComing(old.routers, next.routers))
+  for (const [name, config] of Object.entries(next.vteps)) {
+    if (!sockets.has(name)) changes.push({ op: 'add-vtep', name, config })
+    else if (!isDeepStrictEqual(old.vteps[name], config)) changes.push({ op: 'set-vtep', name, config })
+  }
+  added.filter(isTunnel).forEach(add)
+  added.filter(isReplay).forEach(add)
   return changes
 }
 
 /** Comes after the others: what is replayed shall find the ports it is for. */
 const isReplay = ({ config }: PortAt): boolean => config.device.type === 'pcap'
+
+const isTunnel = ({ config }: PortAt): boolean => config.device.type === 'vxlan'
 
 /** By 'switch.port'. */
 function portsOf(config: FabricConfig): Map<string, PortAt> {
@@ -91,13 +110,44 @@ function portsOf(config: FabricConfig): Map<string, PortAt> {
   return ports
 }
 
+/** VTEPs of both whose sockets stay open. */
+function keptSockets(old: Record<string, VtepConfig>, next: Record<string, VtepConfig>): Set<string> {
+  const made = ({
+    netns,
+    local,
+    port,
+    device,
+    df,
+    udpChecksum,
+    sourcePorts,
+    maxRemotes,
+    limit,
+  }: VtepConfig) => ({ netns, local, port, device, df, udpChecksum, sourcePorts, maxRemotes, limit })
+  const names = Object.keys(old).filter((name) => Object.hasOwn(next, name))
+  return new Set(names.filter((name) => isDeepStrictEqual(made(old[name]), made(next[name]))))
+}
+
+/** What a port stands on: of a tunnel, what cannot change while it is open. */
+function footing(device: DeviceConfig): object {
+  if (device.type !== 'vxlan') return device
+  const { type, vtep, vni, group, groupDevice } = device
+  return { type, vtep, vni, group, groupDevice }
+}
+
 /** Ports of both whose device must be closed and opened. */
-function reopened(before: Map<string, PortAt>, after: Map<string, PortAt>): Set<string> {
+function reopened(
+  before: Map<string, PortAt>,
+  after: Map<string, PortAt>,
+  sockets: ReadonlySet<string>,
+): Set<string> {
   const again = new Set<string>()
   for (const [key, { config }] of after) {
     const was = before.get(key)?.config
-    if (was && !(isDeepStrictEqual(was.device, config.device) && isDeepStrictEqual(was.fault, config.fault)))
-      again.add(key)
+    if (!was) continue
+    const same =
+      isDeepStrictEqual(footing(was.device), footing(config.device)) &&
+      isDeepStrictEqual(was.fault, config.fault)
+    if (!same || (config.device.type === 'vxlan' && !sockets.has(config.device.vtep))) again.add(key)
   }
   for (const key of [...again]) {
     const device = after.get(key)!.config.device

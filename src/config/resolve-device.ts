@@ -2,9 +2,12 @@
 import { resolve as resolvePath } from 'node:path'
 import type { PortKeys } from './schema.ts'
 import type { DeviceConfig } from './types.ts'
+import { resolveVxlan } from './vtep-resolve.ts'
+
+const DEFAULT_MTU = 1500
 
 export type DeviceKeys = Partial<
-  Pick<PortKeys, 'tap' | 'tun' | 'host' | 'packet' | 'patch' | 'pcap' | 'memory'>
+  Pick<PortKeys, 'tap' | 'tun' | 'host' | 'packet' | 'patch' | 'vxlan' | 'pcap' | 'memory'>
 >
 
 /**
@@ -12,7 +15,7 @@ export type DeviceKeys = Partial<
  * @param directory that relative paths start from
  */
 export function resolveDevice(owner: string, keys: DeviceKeys, directory = '/'): DeviceConfig {
-  const { tap, tun, host, packet, patch, pcap } = keys
+  const { tap, tun, host, packet, patch, vxlan, pcap } = keys
   const kernel = tap ?? tun
   if (kernel) {
     const { offload, persist, queues } = kernel
@@ -21,6 +24,7 @@ export function resolveDevice(owner: string, keys: DeviceKeys, directory = '/'):
   if (host) return { type: 'host', ...link(host.name ?? owner, '', host), offload: host.offload }
   if (packet) return { type: 'packet', name: packet.name, netns: packet.netns }
   if (patch) return { type: 'patch', switch: patch.switch, port: patch.port }
+  if (vxlan) return resolveVxlan(vxlan)
   if (pcap)
     return { type: 'pcap', file: resolvePath(directory, pcap.file), loop: pcap.loop, speed: pcap.speed }
   return { type: 'memory' }
@@ -28,6 +32,6 @@ export function resolveDevice(owner: string, keys: DeviceKeys, directory = '/'):
 
 function link(name: string, netns: string, keys: NonNullable<PortKeys['host']>) {
   const addresses = keys.addresses.map((a) => a.text)
-  const { gateway: gateways, mac, mtu } = keys
+  const { gateway: gateways, mac, mtu = DEFAULT_MTU } = keys
   return { name, netns, addresses, gateways, ...(mac === undefined ? {} : { mac }), mtu }
 }

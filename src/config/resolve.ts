@@ -15,7 +15,9 @@ import type {
   RouterConfig,
   RulesConfig,
   SwitchConfig,
+  VtepConfig,
 } from './types.ts'
+import { resolveVtep } from './vtep-resolve.ts'
 
 /** What has to outlive the daemon. */
 const STATE = '/var/lib/taploom'
@@ -48,18 +50,23 @@ export function resolveFile(
     routers[name] = resolveRouter(
       router,
       { directory, rules: rules.get(name) ?? [], sets: sets.get(name)?.config ?? [] },
-      (sw) => switches[sw].vlanAware,
+      (sw) => switches[sw],
       (one, file) => resolve(directory, file ?? `${STATE}/leases/${name}.${one}.jsonl`),
     )
-  return { namespaces: keys.namespaces, poll: keys.poll, switches, routers }
+  const vteps: Record<string, VtepConfig> = {}
+  for (const [name, vtep] of Object.entries(keys.vteps ?? {})) vteps[name] = resolveVtep(vtep)
+  return { namespaces: keys.namespaces, poll: keys.poll, switches, routers, vteps }
 }
 
 /** @param tagged a router's interface on it names a VLAN */
 function resolveSwitch(keys: SwitchKeys, tagged: boolean, directory: string): SwitchConfig {
   const vlanAware = tagged || Object.values(keys.ports).some((port) => port.vlan !== undefined)
+  const tunnelled = Object.values(keys.ports).some((port) => port.vxlan !== undefined)
   const ports: Record<string, PortConfig> = {}
-  for (const [name, port] of Object.entries(keys.ports))
+  for (const [name, port] of Object.entries(keys.ports)) {
     ports[name] = resolvePort(name, port, vlanAware, directory)
+    if (tunnelled && !saysMtu(port)) ports[name].tunnelMtu = true
+  }
   const reservedOpen = keys.reserved.reduce((mask, byte) => mask | (1 << byte), 0)
   return { agingS: keys.aging, limit: keys.limit, reservedOpen, vlanAware, ports }
 }
@@ -85,6 +92,12 @@ function resolvePort(name: string, keys: PortKeys, vlanAware: boolean, directory
   }
   if (fault) port.fault = fault
   return port
+}
+
+/** Whether its MTU is not for a tunnel to choose. */
+function saysMtu({ tap, host, mtu }: PortKeys): boolean {
+  const device = tap ?? host
+  return device === undefined || device.mtu !== undefined || mtu !== undefined
 }
 
 function defaultMtu(device: DeviceConfig): number {

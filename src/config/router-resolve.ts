@@ -13,6 +13,7 @@ import type {
   RouterConfig,
   RulesConfig,
   SetsConfig,
+  SwitchConfig,
   TrackingConfig,
 } from './types.ts'
 
@@ -32,20 +33,20 @@ export interface RouterFiles {
 }
 
 /**
- * @param vlanAware of a switch, by name
+ * @param switchOf a switch, by name
  * @param leases where the leases of an interface are
  */
 export function resolveRouter(
   keys: RouterKeys,
   { directory, rules, sets }: RouterFiles,
-  vlanAware: (name: string) => boolean,
+  switchOf: (name: string) => SwitchConfig,
   leases: LeasesPath,
 ): RouterConfig {
   const reach = new Reach(keys.interfaces, keys.routes)
   const interfaces: Record<string, InterfaceConfig> = {}
   for (const [name, one] of Object.entries(keys.interfaces))
     interfaces[name] = {
-      ...resolveInterface(name, one, vlanAware),
+      ...resolveInterface(name, one, switchOf),
       ...resolveServices(one, (file) => leases(name, file)),
     }
   return {
@@ -64,9 +65,9 @@ export function resolveRouter(
 function resolveInterface(
   name: string,
   keys: InterfaceKeys,
-  vlanAware: (name: string) => boolean,
+  switchOf: (name: string) => SwitchConfig,
 ): InterfaceConfig {
-  const on = standsOn(name, keys, vlanAware)
+  const on = standsOn(name, keys, switchOf)
   const own = 'mtu' in on ? on.mtu : on.type === 'packet' ? 0 : MTU
   const { mac, mtu = own, rpFilter, clampMss, dad, fault } = keys
   const config: InterfaceConfig = {
@@ -79,19 +80,25 @@ function resolveInterface(
   }
   if (mac !== undefined) config.mac = mac
   if (fault) config.fault = fault
+  if (on.type === 'switch' && keys.mtu === undefined && tunnelled(switchOf(on.switch)))
+    config.tunnelMtu = true
   return config
+}
+
+function tunnelled({ ports }: SwitchConfig): boolean {
+  return Object.values(ports).some(({ device }) => device.type === 'vxlan')
 }
 
 function standsOn(
   name: string,
   keys: InterfaceKeys,
-  vlanAware: (name: string) => boolean,
+  switchOf: (name: string) => SwitchConfig,
 ): InterfaceConfig['on'] {
   if (keys.switch === undefined) {
     const { tap, tun, packet, memory } = keys
     return resolveDevice(name, { tap, tun, packet, memory }) as InterfaceConfig['on']
   }
-  const untagged = vlanAware(keys.switch) ? DEFAULT_VID : null
+  const untagged = switchOf(keys.switch).vlanAware ? DEFAULT_VID : null
   return { type: 'switch', switch: keys.switch, vlan: keys.vlan ?? untagged }
 }
 

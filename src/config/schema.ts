@@ -2,10 +2,11 @@
  * The keys of a configuration file: names, values, defaults, in the order in which a reader meets them.
  * The description of each key is its documentation (also in the JSON Schema: toJSONSchema(fileSchema)).
  *
- *     file      namespaces, poll, switches, routers
+ *     file      namespaces, poll, switches, routers, vteps
  *     switch    aging, limit, reserved, ports
- *     port      one device (tap, tun, host, packet, patch, pcap, memory), and our side of it
+ *     port      one device (tap, tun, host, packet, patch, vxlan, pcap, memory), and our side of it
  *     router    interfaces, routes, policies, nat, rules, rules6, profile: router-schema.ts
+ *     vtep      local, port and how packets leave: vtep-schema.ts
  *
  * The devices are in devices.ts; what a single value may be, in value.ts and address.ts; what must fit
  * together across ports, in cross.ts. resolve.ts makes the FabricConfig of it. To add a key: here, in
@@ -19,6 +20,7 @@ import { routerSchema } from './router-schema.ts'
 import { anyMtu, fits, flag, kind, list, mac, mapping, named, vid } from './shape.ts'
 import * as value from './value.ts'
 import { integer, leaf, oneOf } from './value.ts'
+import { vtepSchema, vxlan } from './vtep-schema.ts'
 
 const VLAN_KINDS = ['access', 'trunk', 'tunnel'] as const
 const trunk = z
@@ -90,7 +92,7 @@ const staticAddress = z
   )
   .meta({ type: ['string', 'object'] })
 
-export const DEVICES = ['tap', 'tun', 'host', 'packet', 'patch', 'pcap', 'memory'] as const
+export const DEVICES = ['tap', 'tun', 'host', 'packet', 'patch', 'vxlan', 'pcap', 'memory'] as const
 
 export const portSchema = fits(
   mapping({
@@ -99,6 +101,7 @@ export const portSchema = fits(
     host: host.optional(),
     packet: packet.optional(),
     patch: patch.optional(),
+    vxlan: vxlan.optional(),
     pcap: pcap.optional(),
     memory: memory.optional(),
     vlan: vlan.optional(),
@@ -149,6 +152,9 @@ export const fileSchema = fits(
         ),
       switches: named(switchSchema, 'a mapping of switches').optional().describe('By name'),
       routers: named(routerSchema, 'a mapping of routers').optional().describe('By name'),
+      vteps: named(vtepSchema, 'a mapping of VTEPs')
+        .optional()
+        .describe('Tunnel endpoints (VXLAN), by name; ports with `vxlan` stand on them'),
     },
     'a mapping with at least the key switches',
   ),
@@ -164,7 +170,5 @@ export type PortKeys = z.output<typeof portSchema>
 
 /** Keys of later versions, and what they belong to. */
 export const LATER: Record<string, string> = {
-  vteps: 'VXLAN',
-  vxlan: 'VXLAN',
   wireguard: 'WireGuard',
 }

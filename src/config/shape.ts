@@ -52,14 +52,16 @@ export const flag = leaf(value.flag, { type: 'boolean' })
 export const vid = leaf(value.vid, { type: 'integer', minimum: 1, maximum: 4094 })
 export const mac = leaf(readMac, { type: 'string' })
 
-export function mtu(max: number, hint: string) {
+/** @param min an IPv4 host takes 68, RFC 791 */
+export function mtu(max: number, hint: string, min = 68) {
+  const below = min === 68 ? 'an IPv4 host takes 68, RFC 791' : undefined
   return leaf(
     (found): number => {
-      if (typeof found === 'number' && Number.isInteger(found) && found >= 68 && found <= max) return found
-      const why = typeof found !== 'number' ? undefined : found < 68 ? 'an IPv4 host takes 68, RFC 791' : hint
-      throw new value.Wrong(`an MTU from 68 to ${max} bytes`, why)
+      if (typeof found === 'number' && Number.isInteger(found) && found >= min && found <= max) return found
+      const why = typeof found !== 'number' ? undefined : found < min ? below : hint
+      throw new value.Wrong(`an MTU from ${min} to ${max} bytes`, why)
     },
-    { type: 'integer', minimum: 68, maximum: max },
+    { type: 'integer', minimum: min, maximum: max },
   )
 }
 export const anyMtu = mtu(65535, 'the longest IP packet')

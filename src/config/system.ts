@@ -8,6 +8,7 @@
  *     tap, tun, host         no device of that name in its namespace, unless persist
  *     packet                 a device of that name in its namespace
  *     pcap                   a file that can be read
+ *     vteps                  vtep-system.ts
  */
 import { accessSync, constants, statSync } from 'node:fs'
 import { native } from '../native.ts'
@@ -15,6 +16,7 @@ import { ConfigError, type ConfigProblem, type Path } from './error.ts'
 import { isNamed, isPid, netnsPath, netnsText } from './netns.ts'
 import { Problems } from './problems.ts'
 import type { DeviceConfig, FabricConfig, Netns } from './types.ts'
+import { checkVtepSystem } from './vtep-system.ts'
 
 /**
  * True for a device that the fabric has already (reload): that it exists is right then. `netns` as
@@ -31,17 +33,23 @@ export function checkSystem(config: FabricConfig, running?: FabricConfig): void 
   for (const { device } of devicesOf(running)) {
     if ('name' in device && device.type !== 'packet') own.add(`${netnsPath(device.netns)} ${device.name}`)
   }
-  const problems = systemProblems(config, (netns, name) => own.has(`${netnsPath(netns)} ${name}`))
+  const ours: Ours = (netns, name) => own.has(`${netnsPath(netns)} ${name}`)
+  const problems = systemProblems(config, ours, running)
   if (problems.length > 0) throw new ConfigError(problems)
 }
 
 /** What is in the way, with the same places as a ConfigError's problems; [] = nothing. */
-export function systemProblems(config: FabricConfig, ours: Ours = () => false): ConfigProblem[] {
+export function systemProblems(
+  config: FabricConfig,
+  ours: Ours = () => false,
+  running?: FabricConfig,
+): ConfigProblem[] {
   const problems = Problems.about(config)
   for (const { path, device } of devicesOf(config)) {
     if (device.type === 'pcap') checkFile(device.file, path, problems)
     else if ('name' in device) checkDevice(config, device, path, problems, ours)
   }
+  checkVtepSystem(config, running, problems, (netns, path) => checkNetns(config, netns, path, problems))
   return problems.sorted
 }
 
@@ -77,17 +85,11 @@ function checkDevice(
 ): void {
   const { name, netns } = device
   const file = netnsPath(netns)
+  if (!checkNetns(config, netns, path, problems)) return
   if (file !== '' && !exists(file)) {
-    if (!isNamed(netns)) {
-      const found = isPid(netns) ? `pid ${netns}, which does not run` : `'${netns}', which does not exist`
-      problems.add([...path, 'netns'], { found, expected: 'a network namespace that exists' })
-    } else if (!config.namespaces.includes(netns)) {
-      const expected = 'a network namespace that exists, or that `namespaces` lists'
-      problems.add([...path, 'netns'], { found: `'${netns}'`, expected, hint: `there is no ${file}` })
-    } else if (device.type === 'packet') {
-      const found = `'${name}' in ${netnsText(netns)}, which will be new and empty`
-      problems.add([...path, 'name'], { found, expected: 'a device that exists' })
-    }
+    if (device.type !== 'packet') return
+    const found = `'${name}' in ${netnsText(netns)}, which will be new and empty`
+    problems.add([...path, 'name'], { found, expected: 'a device that exists' })
     return
   }
   if (ours(netns, name)) return
@@ -112,6 +114,20 @@ function checkDevice(
       hint: 'such a device exists already',
     })
   }
+}
+
+/** True for a namespace that exists or will be made. */
+function checkNetns(config: FabricConfig, netns: Netns, path: Path, problems: Problems): boolean {
+  const file = netnsPath(netns)
+  if (file === '' || exists(file) || (isNamed(netns) && config.namespaces.includes(netns))) return true
+  if (!isNamed(netns)) {
+    const found = isPid(netns) ? `pid ${netns}, which does not run` : `'${netns}', which does not exist`
+    problems.add([...path, 'netns'], { found, expected: 'a network namespace that exists' })
+  } else {
+    const expected = 'a network namespace that exists, or that `namespaces` lists'
+    problems.add([...path, 'netns'], { found: `'${netns}'`, expected, hint: `there is no ${file}` })
+  }
+  return false
 }
 
 function exists(file: string): boolean {

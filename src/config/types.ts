@@ -8,6 +8,9 @@ import type { Timeouts } from '../filter/conntrack/timeouts.ts'
 import type { Filtering } from '../filter/nat/nat.ts'
 import type { FaultSpec } from '../port/fault.ts'
 import type { PortVlan } from '../switch/vlan.ts'
+import type { VtepConfig, VxlanConfig } from './vtep-types.ts'
+
+export type { VtepConfig, VxlanConfig }
 
 export interface FabricConfig {
   /** Network namespaces to create when missing. */
@@ -15,6 +18,7 @@ export interface FabricConfig {
   poll: PollPolicy
   switches: Record<string, SwitchConfig>
   routers: Record<string, RouterConfig>
+  vteps: Record<string, VtepConfig>
 }
 
 export interface SwitchConfig {
@@ -45,6 +49,8 @@ export interface PortConfig {
   storm: { unknown: number; multicast: number; broadcast: number }
   statics: { mac: string; vid: number }[]
   fault?: FaultSpec
+  /** A tunnel of the switch says what its MTU is: nobody else did. */
+  tunnelMtu?: true
 }
 
 /** A namespace as written: '' = the daemon's own, a name, a path or a pid. */
@@ -78,6 +84,7 @@ export type DeviceConfig =
   | { type: 'pcap'; file: string; loop: boolean; speed: number }
   /** Frames come and go through the library. */
   | { type: 'memory' }
+  | VxlanConfig
 
 /** A router: interfaces joined at layer 3. */
 export interface RouterConfig {
@@ -134,7 +141,7 @@ export interface InterfaceConfig {
   /** A switch of this fabric, or a device of its own. `vlan` is null if the switch does not look at tags. */
   on:
     | { type: 'switch'; switch: string; vlan: number | null }
-    | Exclude<DeviceConfig, { type: 'patch' | 'pcap' | 'host' }>
+    | Exclude<DeviceConfig, { type: 'patch' | 'pcap' | 'host' | 'vxlan' }>
   /** CIDRs of ours, IPv4 and IPv6. */
   addresses: string[]
   mac?: string
@@ -147,6 +154,8 @@ export interface InterfaceConfig {
   dhcp?: DhcpConfig
   advertise?: AdvertiseConfig
   fault?: FaultSpec
+  /** As of a port. */
+  tunnelMtu?: true
 }
 
 /** A DHCPv4 server on an interface. Addresses as text, '' = none. */

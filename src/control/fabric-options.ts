@@ -17,6 +17,8 @@ export interface FabricOptions {
   signal?: AbortSignal
   /** Has the names of the namespaces that were made, until they are removed. */
   created?: string[]
+  /** How names of remotes are looked up: all addresses of the family. Default: the system's resolver. */
+  lookup?: (name: string, family: 4 | 6) => Promise<string[]>
   /** Packets in flight at most; each is SLOT_SIZE bytes of address space. */
   poolSlots?: number
 }
@@ -37,6 +39,21 @@ export interface FabricEvents {
   'port-down': [{ switch: string; port: string; errno: number; reason: string }]
   'port-up': [{ switch: string; port: string }]
   address: [AddressEvent]
+  /** Another packet length fits the path; `mtu` is what is left for inner IP packets. */
+  'remote-mtu': [
+    {
+      vtep: string
+      remote: string
+      mtu: number
+      pathMtu: number
+      source: 'config' | 'device' | 'icmp' | 'probe'
+    },
+  ]
+  /** With `probe: { liveness: true }`. */
+  'remote-up': [{ vtep: string; remote: string }]
+  'remote-down': [{ vtep: string; remote: string }]
+  /** The name of a remote stands for another address; `was` null = it had none. */
+  'remote-address': [{ vtep: string; name: string; address: string; was: string | null }]
   'worker-restarted': [{ error: Error }]
   /** The worker died too often; nothing is forwarded any more. */
   failed: [Error]

@@ -9,23 +9,37 @@
  * Files beside it: inventory.ts (what is there, and single steps), view.ts (the tables as documents),
  * capture.ts, ports.ts and devices.ts.
  */
+import type { EventEmitter } from 'node:events'
 import { constants } from 'node:os'
 import { diffConfig } from '../config/diff.ts'
 import type { FabricConfig, PortConfig } from '../config/types.ts'
 import type { AddressNews } from '../engine/command.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
-import { Capture } from './capture.ts'
+import type { Capture } from './capture.ts'
+import { Captures } from './captures.ts'
 import { hear, settled } from './detection.ts'
 import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
 import { namespaceExists } from './iproute.ts'
-import type { CounterRow, DropRow, FdbRow, InterfaceRow, PortStatus, StatusReport, VlanRow } from './model.ts'
+import type {
+  CounterRow,
+  DropRow,
+  FdbRow,
+  InterfaceRow,
+  PortStatus,
+  StatusReport,
+  TunnelRow,
+  VlanRow,
+} from './model.ts'
 import { type LivePort, namespaceGone, readDevice } from './ports.ts'
 import { RouterTables } from './router-tables.ts'
+import { takeStep } from './step.ts'
 import { takeSteps } from './steps.ts'
+import { type FlushFilter, Tunnels } from './tunnels.ts'
 import * as view from './view.ts'
 import * as viewRouter from './view-router.ts'
+import * as viewTunnel from './view-tunnel.ts'
 
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5
@@ -36,7 +50,7 @@ const WATCH_MS = 500
 const DEVICES_EVERY = 4
 
 export class Fabric extends RouterTables {
-  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {} }
+  config: FabricConfig = { namespaces: [], poll: 'adaptive', switches: {}, routers: {}, vteps: {} }
   /** What is there now. */
   readonly inventory: Inventory
   readonly startedAt = new Date()
@@ -45,7 +59,8 @@ export class Fabric extends RouterTables {
   private readonly log: Log
   protected readonly link: WorkerLink
   private readonly watch: NodeJS.Timeout
-  private readonly captures = new Map<number, Capture>()
+  private readonly captures: Captures
+  readonly tunnels: Tunnels
   /** When the worker died, of late. */
   private recent: number[] = []
   /** Changes are applied one after the other. */
@@ -59,13 +74,24 @@ export class Fabric extends RouterTables {
     this.log = options.log ?? silent
     const memory = planeMemory(options.poolSlots)
     this.link = new WorkerLink(memory)
-    this.inventory = new Inventory(memory, this.link, this.log, options.created)
+    this.inventory = new Inventory(memory, this.link, this.log, options)
     this.inventory.routing.queueFailed = (router, queue, error) =>
       this.log.error({ router, queue, reason: error.message }, 'the function of a queue failed')
+    this.captures = new Captures(this.inventory, this.link)
+    this.tunnels = new Tunnels({
+      inventory: this.inventory,
+      link: this.link,
+      log: this.log,
+      exclusive: (work) => this.exclusive(work),
+      emit: (event, ...args) => void (this as EventEmitter).emit(event, ...args),
+    })
     this.link.on('port-down', (index: number, errno: number) => this.portDown(index, errno))
     this.link.on('port-doubt', (index: number, errno: number) => this.portDoubt(index, errno))
     this.link.on('address', (news: AddressNews) => hear(this, news))
-    this.link.on('frames', (index: number) => this.inventory.frames(index))
+    this.link.on('frames', (index: number) => {
+      this.inventory.frames(index)
+      this.tunnels.poke(index)
+    })
     this.link.on('punt', (id: number) => this.inventory.routing.punted(id))
     this.link.on('died', (error: Error) => void this.restart(error))
     this.watch = setInterval(() => this.lookAround(), WATCH_MS)
@@ -110,12 +136,13 @@ export class Fabric extends RouterTables {
           this.emit('port-up', { switch: port.switch, port: port.name })
         }
         done.push(...(await takeSteps(inventory, diffConfig(before, next), this.options.signal)))
+        await this.tunnels.settle()
         this.config = next
       } catch (error) {
         const failed = (undo: Error, change?: object) =>
           this.log.error({ change, reason: undo.message }, 'could not restore what was before')
         for (const change of diffConfig(inventory.config(before), before))
-          await inventory.step(change).catch((undo) => failed(undo, change))
+          await takeStep(inventory, change).catch((undo) => failed(undo, change))
         await inventory.addresses.flush().catch(failed)
         throw error
       }
@@ -132,6 +159,7 @@ export class Fabric extends RouterTables {
         await this.inventory.removePort(switchName, name)
         throw error
       })
+      await this.tunnels.settle()
       this.config = structuredClone(this.config)
       this.config.switches[switchName].ports[name] = config
     })
@@ -198,7 +226,7 @@ export class Fabric extends RouterTables {
     await this.exclusive(async () => {
       await this.link.send({ op: 'poll', policy: this.config.poll })
       for (const command of this.inventory.commands()) await this.link.send(command)
-      for (const capture of this.captures.values()) await this.link.send(capture.command)
+      for (const command of this.captures.commands()) await this.link.send(command)
       this.inventory.routing.resume()
     })
     this.log.warn({ restarts: this.restarts }, 'a new worker took over')
@@ -211,23 +239,8 @@ export class Fabric extends RouterTables {
   }
 
   /** Copies the packets of a port, both directions, into a ring that the caller reads. */
-  async capture(name: string, options: { snapLen?: number } = {}): Promise<Capture> {
-    const port = this.findPort(name)
-    if (port.down) throw new Error(`port ${name} is down: ${port.down}`)
-    if (this.captures.has(port.index)) throw new Error(`port ${name} is being captured already`)
-    const capture = new Capture(port, options.snapLen ?? 65535, this.inventory.memory.counters, async () => {
-      this.captures.delete(port.index)
-      if (port.down || this.inventory.portAt(port.index) !== port || !this.link.running) return
-      await this.link.send({ op: 'capture', index: port.index, ring: null, snapLen: 0 })
-    })
-    this.captures.set(port.index, capture)
-    try {
-      await this.link.send(capture.command)
-    } catch (error) {
-      this.captures.delete(port.index)
-      throw error
-    }
-    return capture
+  capture(name: string, options: { snapLen?: number } = {}): Promise<Capture> {
+    return this.captures.start(name, options.snapLen)
   }
 
   /** A port by 'switch.port', or by its own name when only one switch has it. */
@@ -239,32 +252,26 @@ export class Fabric extends RouterTables {
   counters = (): CounterRow[] => view.counters(this)
   drops = (): DropRow[] => view.drops(this)
   interfaces = (router?: string): InterfaceRow[] => viewRouter.interfaces(this, router)
+  /** Every remote of every VTEP, or of one. */
+  tunnelRows = (filter?: viewTunnel.TunnelFilter): TunnelRow[] => viewTunnel.tunnels(this, filter)
   status = (): StatusReport => view.status(this, this.link.running)
 
   /** Forgets learned addresses. Returns how many there were. */
   async flushFdb(filter: view.FdbFilter = {}): Promise<number> {
     const before = this.fdb(filter).filter((row) => row.type === 'dynamic').length
-    const port = filter.port === undefined ? undefined : this.findPort(filter.port)
-    for (const sw of this.inventory.switches.values()) {
-      if (filter.switch !== undefined && sw.name !== filter.switch) continue
-      if (port && port.switch !== sw.name) continue
-      await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
-    }
+    await this.inventory.flush(filter)
     return before
   }
 
-  protected exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.turn.then(work).finally(() => this.endCaptures())
-    this.turn = result.catch(() => {})
-    return result
+  /** Forgets what tunnels learned: of one VTEP or remote (an address), or of all. Returns how much. */
+  flushTunnels(filter: FlushFilter = {}): Promise<number> {
+    return this.tunnels.flush(filter)
   }
 
-  /** Captures end with their ports. */
-  private endCaptures(): void {
-    for (const capture of this.captures.values()) {
-      const port = capture.livePort
-      if (port.down || this.inventory.portAt(port.index) !== port) capture.close().catch(() => {})
-    }
+  protected exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.turn.then(work).finally(() => this.captures.endLost())
+    this.turn = result.catch(() => {})
+    return result
   }
 
   /** Ends everything and removes exactly what this fabric created. Safe to call twice. */
@@ -272,8 +279,9 @@ export class Fabric extends RouterTables {
     if (this.closed) return
     this.closed = true
     clearInterval(this.watch)
+    this.tunnels.close()
     await this.turn
-    for (const capture of this.captures.values()) await capture.close().catch(() => {})
+    await this.captures.close()
     await this.inventory.routing.farewell()
     await this.link.stop()
     await this.inventory.clear((error) => this.log.error({}, error.message))

@@ -9,8 +9,6 @@
 
 import { close } from 'node:fs'
 import { isDeepStrictEqual, promisify } from 'node:util'
-import type { Change } from '../config/diff.ts'
-import { filterOf } from '../config/diff-router.ts'
 import type { FabricConfig, PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
@@ -18,11 +16,13 @@ import { native } from '../native.ts'
 import type { PlaneMemory } from '../packet/memory.ts'
 import { HashTable } from '../table/hash.ts'
 import { DeviceAddresses } from './device-addresses.ts'
-import { type Log, silent } from './fabric-options.ts'
+import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
 import { RouterInventory } from './router-inventory.ts'
+import type { FdbFilter } from './view.ts'
+import { VtepInventory } from './vtep-inventory.ts'
 
 const closeDevice = promisify(close)
 
@@ -36,18 +36,19 @@ export class Inventory {
   readonly ports = new Map<string, LivePort>()
   readonly namespaces: Namespaces
   readonly routing: RouterInventory
+  readonly tunnels: VtepInventory
   /** What devices are still to get: flush it when all steps are done. */
   readonly addresses = new DeviceAddresses()
   private readonly link: WorkerLink
   readonly indices: PortIndices
 
-  /** @param created gets the namespaces that are made */
-  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, created?: string[]) {
-    this.namespaces = new Namespaces(created)
+  constructor(memory: PlaneMemory, link: WorkerLink, log: Log = silent, options: FabricOptions = {}) {
+    this.namespaces = new Namespaces(options.created)
     this.memory = memory
     this.link = link
     this.indices = new PortIndices(memory.counters)
     this.routing = new RouterInventory(this, link, log)
+    this.tunnels = new VtepInventory(this, link, options.lookup)
   }
 
   port(switchName: string, name: string): LivePort | undefined {
@@ -80,62 +81,17 @@ export class Inventory {
     else this.routing.frames(index)
   }
 
-  /** Does one change; returns a line that tells it. */
-  async step(change: Change): Promise<string> {
-    switch (change.op) {
-      case 'add-namespace':
-        return (await this.namespaces.add([change.name]))[0]
-      case 'remove-namespace':
-        return this.namespaces.remove(change.name, this.ports.values())
-      case 'set-poll':
-        await this.link.send({ op: 'poll', policy: change.poll })
-        return `poll: ${change.poll}`
-      case 'add-switch':
-        await this.addSwitch(change.name, change.config)
-        return `switch ${change.name}: added`
-      case 'set-switch':
-        await this.setSwitch(change.name, change.config)
-        return `switch ${change.name}: changed`
-      case 'remove-switch': {
-        const sw = this.switches.get(change.name)
-        if (sw) await this.link.send({ op: 'switch-remove', id: sw.id })
-        this.switches.delete(change.name)
-        return `switch ${change.name}: removed`
-      }
-      case 'add-router':
-        await this.routing.add(change.name, change.config)
-        return `router ${change.name}: added`
-      case 'remove-router':
-        await this.routing.remove(change.name)
-        return `router ${change.name}: removed`
-      case 'add-interface':
-        await this.routing.addInterface(change.router, change.name, change.config)
-        return `interface ${change.router}.${change.name}: added`
-      case 'set-interface':
-        await this.routing.setInterface(change.router, change.name, change.config)
-        return `interface ${change.router}.${change.name}: changed`
-      case 'remove-interface':
-        await this.routing.removeInterface(change.router, change.name)
-        return `interface ${change.router}.${change.name}: removed`
-      case 'set-routes':
-        await this.routing.setRoutes(change.router, change.routes, change.policies)
-        return `router ${change.router}: routes changed`
-      case 'set-rules':
-        await this.routing.setRules(change.router, filterOf(change))
-        return `router ${change.router}: rules changed`
-      case 'add-port':
-        await this.addPort(change.switch, change.port, change.config)
-        return `port ${change.switch}.${change.port}: added`
-      case 'set-port':
-        await this.setPort(change.switch, change.port, change.config)
-        return `port ${change.switch}.${change.port}: changed`
-      case 'remove-port':
-        await this.removePort(change.switch, change.port)
-        return `port ${change.switch}.${change.port}: removed`
-    }
+  async setPoll(policy: FabricConfig['poll']): Promise<void> {
+    await this.link.send({ op: 'poll', policy })
   }
 
-  private async addSwitch(name: string, config: SwitchConfig): Promise<void> {
+  async removeSwitch(name: string): Promise<void> {
+    const sw = this.switches.get(name)
+    if (sw) await this.link.send({ op: 'switch-remove', id: sw.id })
+    this.switches.delete(name)
+  }
+
+  async addSwitch(name: string, config: SwitchConfig): Promise<void> {
     if (this.routing.routers.has(name)) throw new Error(`switch ${name}: a router has this name`)
     const id = this.freeStage()
     const seed = (Math.random() * 0x100000000) | 0
@@ -145,7 +101,7 @@ export class Inventory {
     this.switches.set(name, sw)
   }
 
-  private async setSwitch(name: string, config: SwitchConfig): Promise<void> {
+  async setSwitch(name: string, config: SwitchConfig): Promise<void> {
     const sw = this.switches.get(name)
     if (!sw) throw new Error(`no switch ${name}`)
     if (config.limit > new HashTable(sw.fdb).limit) {
@@ -162,9 +118,21 @@ export class Inventory {
     sw.config = config
   }
 
-  /** An id no switch and no router has. */
+  /** Switches forget what they learned. */
+  async flush(filter: FdbFilter): Promise<void> {
+    const port = filter.port === undefined ? undefined : this.find(filter.port)
+    for (const sw of this.switches.values()) {
+      if (filter.switch !== undefined && sw.name !== filter.switch) continue
+      if (port && port.switch !== sw.name) continue
+      await this.link.send({ op: 'flush', switch: sw.id, port: port?.index ?? -1, vid: filter.vlan ?? -1 })
+    }
+  }
+
+  /** An id no switch, router or VTEP has. */
   freeStage(): number {
-    const used = new Set([...this.switches.values(), ...this.routing.routers.values()].map((s) => s.id))
+    const { routing, tunnels } = this
+    const all = [...this.switches.values(), ...routing.routers.values(), ...tunnels.vteps.values()]
+    const used = new Set(all.map((stage) => stage.id))
     let id = 0
     while (used.has(id)) id++
     return id
@@ -178,26 +146,29 @@ export class Inventory {
 
   async addPort(switchName: string, name: string, config: PortConfig): Promise<void> {
     const stage = this.stageId(switchName)
-    const index = this.indices.of(`${switchName}.${name}`)
+    const key = `${switchName}.${name}`
+    const index = this.indices.of(key)
     const { device } = config
     const peer = device.type === 'patch' ? this.indices.of(`${device.switch}.${device.port}`) : -1
     let port: LivePort
     try {
-      port = openLive(switchName, name, index, config, peer, this.link)
+      const tunnel = device.type === 'vxlan' ? await this.tunnels.enter(key, device) : null
+      port = openLive(switchName, name, index, config, { peer, tunnel, link: this.link })
     } catch (error) {
-      this.indices.release(`${switchName}.${name}`)
+      this.indices.release(key)
       throw error
     }
     try {
       await this.link.send(portCommand(port, stage))
     } catch (error) {
       port.close()
-      throw new Error(`port ${switchName}.${name}: ${(error as Error).message}`)
+      if (device.type === 'vxlan') await this.tunnels.leave(key, device)
+      throw new Error(`port ${key}: ${(error as Error).message}`)
     }
-    this.ports.set(`${switchName}.${name}`, port)
+    this.ports.set(key, port)
     if (port.device) {
       const { netns } = device as { netns: string }
-      this.addresses.add(`${switchName}.${name}`, netns, port.device.lines)
+      this.addresses.add(key, netns, port.device.lines)
     }
   }
 
@@ -219,10 +190,24 @@ export class Inventory {
     if (port && port.config.mtu !== mtu) await this.setPort(switchName, name, { ...port.config, mtu })
   }
 
-  private async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {
+  /** The tunnels of its switch make something else of a port's MTU. @param mtu null = as it was opened */
+  async chooseMtu(port: LivePort, mtu: number | null): Promise<void> {
+    if (port.chosenMtu === mtu || port.down) return
+    const { device } = port.config
+    port.chosenMtu = mtu
+    if (device.type === 'tap' || device.type === 'host')
+      native.changeLink(port.device!.netns, port.device!.name, { mtu: mtu ?? device.mtu })
+    await this.link.send({ op: 'port-set', index: port.index, settings: portSettings(port) })
+    if (device.type === 'patch') await this.routing.chooseMtu(device.switch, device.port, mtu)
+  }
+
+  async setPort(switchName: string, name: string, config: PortConfig): Promise<void> {
     const port = this.ports.get(`${switchName}.${name}`)
     if (!port) throw new Error(`no port ${switchName}.${name}`)
+    if (!config.tunnelMtu && port.config.tunnelMtu) await this.chooseMtu(port, null)
     port.config = config
+    const { device } = config
+    if (device.type === 'vxlan') await this.tunnels.setTunnel(`${switchName}.${name}`, port.index, device)
     if (!port.down) await this.link.send({ op: 'port-set', index: port.index, settings: portSettings(port) })
   }
 
@@ -235,12 +220,14 @@ export class Inventory {
     this.ports.delete(key)
     this.addresses.forget(key)
     port.close()
+    if (port.config.device.type === 'vxlan') await this.tunnels.leave(key, port.config.device)
   }
 
   /** All of it once more, for a worker that took over. */
   *commands(): Generator<Command> {
     for (const sw of this.switches.values()) yield switchCommand(sw)
     yield* this.routing.commands()
+    yield* this.tunnels.commands()
     for (const port of this.ports.values()) {
       if (!port.down) yield portCommand(port, this.stageId(port.switch))
     }
@@ -257,7 +244,8 @@ export class Inventory {
       if (port.switch in switches && !own) switches[port.switch].ports[port.name] = port.config
     }
     const routers = this.routing.config(base.routers)
-    return { ...base, namespaces: [...this.namespaces.created], switches, routers }
+    const vteps = Object.fromEntries([...this.tunnels.vteps.values()].map((v) => [v.name, v.config]))
+    return { ...base, namespaces: [...this.namespaces.created], switches, routers, vteps }
   }
 
   /** Ports whose device was lost and is asked for once more. */
@@ -277,6 +265,7 @@ export class Inventory {
     this.routing.close()
     // The kernel takes some 20 ms to let go of a device, and does it for several at once.
     await Promise.all(devices.map(({ fd }) => closeDevice(fd).catch(failed)))
+    this.tunnels.clear()
     await this.namespaces.clear().catch(failed)
   }
 }

@@ -2,7 +2,7 @@
  * iproute2 (`ip`) for what a device gets besides the ioctls of native.ts: namespaces by name,
  * addresses and routes. A failure tells the command and what `ip` said.
  */
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { isNamed, netnsPath } from '../config/netns.ts'
 import type { Netns } from '../config/types.ts'
@@ -113,6 +113,19 @@ export async function deleteNamespaces(names: string[]): Promise<void> {
   const left = names.filter(namespaceExists)
   if (left.length > 0)
     throw new IpError(`left behind: namespace ${left.join(', ')} (${(failure as Error)?.message})`)
+}
+
+/** The device that has the address; '' = none, or nobody can say. */
+export function deviceOf(netns: Netns, address: string): Promise<string> {
+  const path = netnsPath(netns)
+  const ask = ['ip', '-json', 'addr', 'show', 'to', address]
+  const [command, ...args] = path === '' ? ask : ['nsenter', `--net=${path}`, ...ask]
+  return new Promise((resolve) => {
+    execFile(command, args, { timeout: TIMEOUT_MS }, (error, said) => {
+      const links: { ifname?: string }[] = error || said.trim() === '' ? [] : JSON.parse(said)
+      resolve(links.find((link) => link.ifname !== undefined)?.ifname ?? '')
+    })
+  })
 }
 
 /** The lines that give a device its addresses and default gateways. */

@@ -4,7 +4,7 @@
  * series with it; counts restart at zero with the daemon, which is what a Prometheus counter may do.
  */
 import { Counter, Gauge, Registry } from 'prom-client'
-import type { CounterRow, DropRow, PortStatus, StatusReport } from './model.ts'
+import type { CounterRow, DropRow, PortStatus, StatusReport, TunnelRow } from './model.ts'
 
 /** What the metrics are made of. */
 export interface Measured {
@@ -12,6 +12,7 @@ export interface Measured {
   counters(): CounterRow[]
   drops(): DropRow[]
   status(): StatusReport
+  tunnelRows(filter?: { vtep?: string }): TunnelRow[]
 }
 
 type Labels = Record<string, string>
@@ -28,6 +29,18 @@ const bothWays = (rx: (row: CounterRow) => number, tx: (row: CounterRow) => numb
   f.counters().flatMap((row): Sample[] => [
     [{ ...of(row), direction: 'in' }, rx(row)],
     [{ ...of(row), direction: 'out' }, tx(row)],
+  ])
+
+/** Names without an address have nothing to measure. */
+const remotes = (f: Measured) => f.tunnelRows().filter((r) => r.remote !== null)
+const REMOTE = ['vtep', 'remote']
+const at = (row: TunnelRow): Labels => ({ vtep: row.vtep, remote: row.remote ?? '' })
+const perRemote = (value: (row: TunnelRow) => number) => (f: Measured) =>
+  remotes(f).map((row): Sample => [at(row), value(row)])
+const toAndFro = (rx: (row: TunnelRow) => number, tx: (row: TunnelRow) => number) => (f: Measured) =>
+  remotes(f).flatMap((row): Sample[] => [
+    [{ ...at(row), direction: 'in' }, rx(row)],
+    [{ ...at(row), direction: 'out' }, tx(row)],
   ])
 
 const METRICS: Metric[] = [
@@ -102,6 +115,51 @@ const METRICS: Metric[] = [
     'Most addresses the forwarding database takes',
     ['switch'],
     (f) => f.status().switches.map((s): Sample => [{ switch: s.name }, s.limit]),
+  ],
+  [
+    'taploom_tunnel_packets_total',
+    'counter',
+    'Packets from (in) and to (out) a remote; a super-frame counts as one',
+    [...REMOTE, 'direction'],
+    toAndFro(
+      (r) => r.rxPackets,
+      (r) => r.txPackets,
+    ),
+  ],
+  [
+    'taploom_tunnel_bytes_total',
+    'counter',
+    'UDP payload from (in) and to (out) a remote',
+    [...REMOTE, 'direction'],
+    toAndFro(
+      (r) => r.rxBytes,
+      (r) => r.txBytes,
+    ),
+  ],
+  [
+    'taploom_tunnel_drops_total',
+    'counter',
+    'Packets dropped at a remote, by reason',
+    [...REMOTE, 'reason'],
+    (f) =>
+      remotes(f).flatMap((r) =>
+        Object.entries(r.drops).map(([reason, n]): Sample => [{ ...at(r), reason }, n]),
+      ),
+  ],
+  [
+    'taploom_tunnel_mtu_bytes',
+    'gauge',
+    'Longest inner packet the path takes',
+    REMOTE,
+    perRemote((r) => r.mtu),
+  ],
+  ['taploom_tunnel_addresses', 'gauge', 'Addresses behind a remote', REMOTE, perRemote((r) => r.addresses)],
+  [
+    'taploom_tunnel_up',
+    'gauge',
+    '1 unless the remote was given up (probe: liveness)',
+    REMOTE,
+    perRemote((r) => (r.state === 'down' ? 0 : 1)),
   ],
   [
     'taploom_worker_restarts_total',

@@ -36,6 +36,8 @@ export interface FdbRow {
   type: 'dynamic' | 'static' | 'own'
   /** Seconds since the last frame; 0 for static ones. */
   ageS: number
+  /** Behind a VXLAN port: the remote it is behind; null = any of them, or no VXLAN port. */
+  remote: string | null
 }
 
 export interface VlanRow {
@@ -48,6 +50,7 @@ export interface VlanRow {
 
 export interface CounterRow {
   port: string
+  /** '(vtep)' for the sockets of a VTEP, whose name is then that of the port. */
   switch: string
   rxPackets: number
   rxBytes: number
@@ -69,6 +72,7 @@ export interface CounterRow {
 
 export interface DropRow {
   port: string
+  /** As in CounterRow. */
   switch: string
   reason: string
   side: 'in' | 'out'
@@ -93,6 +97,20 @@ export interface StatusReport {
     limit: number
     agingS: number
     vlanAware: boolean
+  }[]
+  vteps: {
+    name: string
+    local: string
+    port: number
+    netns: string | null
+    /** Of the underlay, where a remote's own is not known. */
+    mtu: number
+    remotes: number
+    /** Learned and static. */
+    addresses: number
+    limit: number
+    /** Datagrams that the kernel had no room for. */
+    lost: number
   }[]
   memory: { residentBytes: number; poolSlots: number }
   /** in + made = out + dropped + held + consumed; see the conservation law in packet/counters.ts. */
@@ -203,4 +221,54 @@ export interface LeaseRow {
   state: 'bound' | 'declined'
   expires: string
   leftS: number
+}
+
+/** Packets dropped at a remote, by reason (`show drops` says what they mean). */
+export interface TunnelDrops {
+  'tunnel-too-big': number
+  'tunnel-unreachable': number
+  'no-room': number
+  refused: number
+  'tunnel-remote': number
+  'tunnel-tagged': number
+  'tunnel-ecn': number
+}
+
+/** A remote of a VTEP. */
+export interface TunnelRow {
+  vtep: string
+  /** Its address, or the group's; null = its name is not known (yet). */
+  remote: string | null
+  /** As the configuration names it; null = by address, or not at all. */
+  name: string | null
+  /** group: a multicast group of the underlay; learned: from what it sent. */
+  kind: 'listed' | 'group' | 'learned'
+  /**
+   * up: it answered or sent something lately; down: given up (`probe: { liveness: true }`); unknown: neither;
+   * unresolved: there is no address for its name.
+   */
+  state: 'up' | 'down' | 'unknown' | 'unresolved'
+  vnis: number[]
+  /** VXLAN ports it belongs to: 'switch.port'. */
+  ports: string[]
+  /** Learned and static addresses behind it. */
+  addresses: number
+  /** Longest inner IP packet, bytes. */
+  mtu: number
+  /** Longest packet of the underlay, bytes. */
+  pathMtu: number
+  /** config: the operator said it; device: the underlay's; icmp: a router told; probe: found by echoes. */
+  mtuFrom: 'config' | 'device' | 'icmp' | 'probe'
+  /** Seconds since something came from it; null = never. */
+  heardS: number | null
+  txPackets: number
+  txBytes: number
+  rxPackets: number
+  rxBytes: number
+  drops: TunnelDrops
+  dropped: number
+  /** Addresses learned from it so far, moved to it from another remote, and evicted to make room. */
+  learned: number
+  moved: number
+  evicted: number
 }

@@ -2,6 +2,7 @@
  * Ports as the control thread holds them: the configuration, the device behind, and the command that
  * makes the worker's side.
  */
+import { untaggedVid } from '../config/resolve.ts'
 import type { PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command, PortSettings, PortSpec } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
@@ -9,6 +10,7 @@ import { type Link, native } from '../native.ts'
 import { netnsInode, type OpenDevice, openDevice, parseMac } from './devices.ts'
 import { Exchange } from './exchange.ts'
 import { readCaptureFile } from './pcapfile.ts'
+import type { TunnelSpec } from './vtep-inventory.ts'
 
 export interface LiveSwitch {
   id: number
@@ -24,6 +26,8 @@ export interface LivePort {
   config: PortConfig
   /** Largest payload of a frame, bytes: the configuration's, or the device's own. */
   mtu: number
+  /** What the tunnels of its switch made of it; null = nothing. */
+  chosenMtu: number | null
   device: OpenDevice | null
   spec: PortSpec
   /** Why it is down; null = up. */
@@ -34,17 +38,21 @@ export interface LivePort {
   close(): void
 }
 
-/**
- * Opens what the port stands on.
- * @param peer index of the other end, for a patch port
- */
+/** What a port may need beside its configuration. */
+export interface PortNeeds {
+  /** Index of the other end of a patch port. */
+  peer: number
+  tunnel: TunnelSpec | null
+  link: WorkerLink
+}
+
+/** Opens what the port stands on. */
 export function openLive(
   switchName: string,
   name: string,
   index: number,
   config: PortConfig,
-  peer: number,
-  link: WorkerLink,
+  { peer, tunnel, link }: PortNeeds,
 ): LivePort {
   let { mtu } = config
   const full = `${switchName}.${name}`
@@ -54,6 +62,7 @@ export function openLive(
     index,
     config,
     mtu,
+    chosenMtu: null,
     device: null,
     spec: { type: 'patch', index, name: full, peer, mtu },
     down: null,
@@ -89,6 +98,9 @@ export function openLive(
       port.spec = { type: 'memory', index, name: full, mtu, toPlane, fromPlane, signal, noEthernet: false }
       break
     }
+    case 'vxlan':
+      if (tunnel) port.spec = { type: 'vxlan', index, name: full, mtu, ...tunnel }
+      break
     case 'patch':
       break
   }
@@ -106,11 +118,23 @@ export function portCommand(port: LivePort, switchId: number): Command {
   }
 }
 
+/** The largest payload in force. */
+export function mtuOf({ chosenMtu, config, mtu }: LivePort): number {
+  return chosenMtu ?? (config.mtu || mtu)
+}
+
+/** The switch knows too which tunnel a station is behind. */
+function tunnelStatics({ device, vlan }: PortConfig): PortConfig['statics'] {
+  const vid = untaggedVid(vlan)
+  if (device.type !== 'vxlan' || vid === undefined) return []
+  return device.statics.map(({ mac }) => ({ mac, vid }))
+}
+
 export function portSettings(port: LivePort): PortSettings {
   const { config } = port
   return {
     vlan: config.vlan,
-    mtu: config.mtu || port.mtu,
+    mtu: mtuOf(port),
     up: true,
     learning: config.learning,
     floodUnknown: config.flood.unknown,
@@ -123,7 +147,7 @@ export function portSettings(port: LivePort): PortSettings {
     stormUnknown: config.storm.unknown,
     stormMulticast: config.storm.multicast,
     stormBroadcast: config.storm.broadcast,
-    statics: config.statics.map(({ mac, vid }) => [parseMac(mac), vid]),
+    statics: [...config.statics, ...tunnelStatics(config)].map(({ mac, vid }) => [parseMac(mac), vid]),
     own: config.device.type === 'host' ? (port.device?.mac ?? null) : null,
   }
 }

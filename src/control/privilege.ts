@@ -43,7 +43,8 @@ export function neededCapabilities(config: FabricConfig): Capability[] {
   ]
   const needed: Capability[] = []
   if (devices.some((d) => d.type === 'tap' || d.type === 'tun' || d.type === 'host')) needed.push(NET_ADMIN)
-  const namespaces = config.namespaces.length > 0 || devices.some((d) => 'netns' in d && d.netns !== '')
+  const placed = [...devices, ...Object.values(config.vteps)]
+  const namespaces = config.namespaces.length > 0 || placed.some((d) => 'netns' in d && d.netns !== '')
   if (namespaces) needed.push(SYS_ADMIN)
   if (devices.some((d) => d.type === 'packet')) needed.push(NET_RAW)
   return needed

@@ -130,6 +130,7 @@ export function portsTable(rows: PortStatus[], p: Palette = PLAIN): string {
 
 export function fdbTable(rows: FdbRow[], p: Palette = PLAIN): string {
   if (rows.length === 0) return 'no addresses'
+  const remote = { head: 'REMOTE', cell: (r: FdbRow) => dash(r.remote) }
   return table(
     rows,
     [
@@ -139,6 +140,8 @@ export function fdbTable(rows: FdbRow[], p: Palette = PLAIN): string {
       { head: 'PORT', cell: (r) => r.port },
       { head: 'TYPE', cell: (r) => r.type },
       { head: 'AGE', right: true, cell: (r) => (r.type === 'dynamic' ? durationText(r.ageS) : '-') },
+      // Only where there are tunnels.
+      ...(rows.some((r) => r.remote !== null) ? [remote] : []),
     ],
     p,
   )
@@ -249,5 +252,20 @@ export function statusText(s: StatusReport, p: Palette = PLAIN): string {
     ],
     p,
   )
-  return `${head}\n\n${switches}`
+  const vteps = table(
+    s.vteps,
+    [
+      { head: 'VTEP', cell: (r) => r.name },
+      { head: 'LOCAL', cell: (r) => r.local },
+      { head: 'UDP', right: true, cell: (r) => r.port },
+      { head: 'NETNS', cell: (r) => dash(r.netns) },
+      { head: 'MTU', right: true, cell: (r) => r.mtu },
+      { head: 'REMOTES', right: true, cell: (r) => r.remotes },
+      { head: 'MACS', right: true, cell: (r) => r.addresses },
+      { head: 'LIMIT', right: true, cell: (r) => r.limit },
+      { head: 'LOST', right: true, cell: (r) => r.lost },
+    ],
+    p,
+  )
+  return s.vteps.length === 0 ? `${head}\n\n${switches}` : `${head}\n\n${switches}\n\n${vteps}`
 }

@@ -16,7 +16,7 @@ import type { Inventory } from './inventory.ts'
 import { addCommand, type LiveInterface, type LiveRouter, policyList } from './live-router.ts'
 import { type Heard, hearAddress, refreshRoutes } from './live-routes.ts'
 import { addressSettings, ownAddresses } from './own-addresses.ts'
-import type { LivePort } from './ports.ts'
+import { type LivePort, mtuOf } from './ports.ts'
 import { putRules, rulesAgain } from './router-filter.ts'
 import { makeRouter } from './router-make.ts'
 import { openPorts } from './router-ports.ts'
@@ -107,6 +107,15 @@ export class RouterInventory {
     this.refreshRoutes(router)
   }
 
+  /** As Inventory.chooseMtu, for the router's end of a patch. */
+  async chooseMtu(routerName: string, name: string, mtu: number | null): Promise<void> {
+    const router = this.routers.get(routerName)
+    const port = this.inventory.port(routerName, name)
+    if (!router?.interfaces.has(name) || !port) return
+    port.chosenMtu = mtu
+    await this.sendInterface(router, name)
+  }
+
   async removeInterface(routerName: string, name: string): Promise<void> {
     const router = this.need(routerName)
     const live = router.interfaces.get(name)
@@ -184,8 +193,9 @@ export class RouterInventory {
     )
   }
 
-  private mtuOf(router: LiveRouter, { config, name }: LiveInterface): number {
-    return config.mtu || this.inventory.port(router.name, name)?.mtu || 1500
+  private mtuOf(router: LiveRouter, { name }: LiveInterface): number {
+    const port = this.inventory.port(router.name, name)
+    return (port && mtuOf(port)) || 1500
   }
 
   private interfaceCommand(router: LiveRouter, live: LiveInterface): Command {

@@ -1,8 +1,8 @@
 /** The part of the control API that is about routers; server.ts has the rest and the picture of all of it. */
-import { Readable } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import { type ConntrackQuery, QUERY_KEYS } from '../filter/conntrack/query.ts'
-import { jsonRows } from './json-rows.ts'
+import { NAME, object } from './api-schemas.ts'
+import { sendRows } from './json-rows.ts'
 import type { ConnectionRow, InterfaceRow, LeaseRow, NeighborRow, RouteRow, SetRow } from './model.ts'
 
 /** What the server needs of a fabric's routers. */
@@ -20,19 +20,12 @@ export interface ServedRouters {
 
 export type ConnectionQuery = ConntrackQuery & { router?: string }
 
-export const NAME = { type: 'string', minLength: 1, maxLength: 255 }
-
-export function object(properties: object): object {
-  return { type: 'object', properties, additionalProperties: false }
-}
-
 const ROUTER = { router: NAME }
 const FLAG = { type: 'boolean' }
 const CONNECTIONS = object({
   ...ROUTER,
   ...Object.fromEntries(QUERY_KEYS.map((key) => [key, key.endsWith('Nat') ? FLAG : NAME])),
 })
-const JSON_TYPE = 'application/json; charset=utf-8'
 
 type InQuery = { Querystring: { router?: string } }
 
@@ -41,7 +34,7 @@ export function routerRoutes(app: FastifyInstance, fabric: () => ServedRouters):
   app.get<InQuery>('/v1/interfaces', { schema }, (req) => fabric().interfaces(req.query.router))
   app.get<InQuery>('/v1/routes', { schema }, (req, reply) => {
     const rows = fabric().routes(req.query.router)
-    return reply.type(JSON_TYPE).send(Readable.from(jsonRows(rows)))
+    return sendRows(reply, rows)
   })
   app.get<InQuery>('/v1/neighbors', { schema }, (req) => fabric().neighbors(req.query.router))
   app.get<InQuery>('/v1/rules', { schema }, (req) => fabric().rules(req.query.router))
@@ -52,7 +45,7 @@ export function routerRoutes(app: FastifyInstance, fabric: () => ServedRouters):
     { schema: { querystring: CONNECTIONS } },
     (req, reply) => {
       const rows = fabric().conntrack(req.query)
-      return reply.type(JSON_TYPE).send(Readable.from(jsonRows(rows)))
+      return sendRows(reply, rows)
     },
   )
   app.post<{ Body: ConnectionQuery }>(

@@ -7,6 +7,7 @@
  *     GET  /v1/interfaces /v1/routes /v1/neighbors /v1/rules /v1/sets /v1/leases ?router=
  *     GET  /v1/conntrack?router=&proto=&src=...           its keys: filter/conntrack/query.ts
  *     POST /v1/conntrack/delete {router?, proto?, ...}    POST /v1/conntrack/flush {router?}
+ *     GET  /v1/tunnels?vtep=                   POST /v1/flush/tunnels {vtep?, remote?}
  *     POST /v1/reload {file?}                  POST /v1/flush {switch?, port?, vlan?}
  *     GET  /v1/capture?port=&snaplen=&count=&duration=     pcapng, until DELETE /v1/capture/ID
  *     GET  /metrics                            Prometheus text
@@ -15,17 +16,18 @@
  * request, 404 no such thing, 409 not now, 422 a configuration that is wrong, 500 anything else.
  * A list reads shared memory in this process: it never asks the worker, however busy that is.
  */
-import { Readable } from 'node:stream'
 import fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify'
 import { nearest } from '../config/error.ts'
+import { BODY_LIMIT, SCHEMAS, WHOLE_PACKET } from './api-schemas.ts'
 import { type CaptureFeed, CaptureStream } from './capture-stream.ts'
-import { jsonRows } from './json-rows.ts'
+import { sendRows } from './json-rows.ts'
 import type { UnknownName } from './live-router.ts'
 import type { Logger } from './log.ts'
 import { METRICS_TYPE, type Measured, metricsText } from './metrics.ts'
 import type { FdbRow, PortStatus, VlanRow } from './model.ts'
-import { NAME, object, routerRoutes, type ServedRouters } from './server-routers.ts'
+import { routerRoutes, type ServedRouters } from './server-routers.ts'
 import { claimSocket, PID_HEADER } from './socket.ts'
+import type { FlushFilter } from './tunnels.ts'
 
 export interface PortFilter {
   switch?: string
@@ -37,6 +39,7 @@ export interface PortFilter {
 export interface Served extends Measured, ServedRouters {
   fdb(filter?: PortFilter): FdbRow[]
   vlans(): VlanRow[]
+  flushTunnels(filter: FlushFilter): Promise<number>
   flushFdb(filter: PortFilter): Promise<number>
 }
 
@@ -61,31 +64,9 @@ export class ApiError extends Error {
   }
 }
 
-const BODY_LIMIT = 64 * 1024
-const VLAN = { type: 'integer', minimum: 0, maximum: 4094 }
-const FILTER = object({ switch: NAME, port: NAME, vlan: VLAN })
-const SCHEMAS = {
-  fdb: { querystring: FILTER },
-  none: { querystring: object({}) },
-  drops: { querystring: object({ all: { type: 'boolean', default: false } }) },
-  reload: { body: object({ file: { type: 'string', minLength: 1, maxLength: 4096 } }) },
-  flush: { body: FILTER },
-  capture: {
-    querystring: {
-      ...object({
-        port: NAME,
-        // 0 = whole packets; a super-frame has up to 64 KiB and its headers.
-        snaplen: { type: 'integer', minimum: 0, maximum: 262144, default: 0 },
-        count: { type: 'integer', minimum: 1 },
-        // Seconds; a timer takes no more than 2^31 - 1 ms.
-        duration: { type: 'number', exclusiveMinimum: 0, maximum: 2_000_000 },
-      }),
-      required: ['port'],
-    },
-  },
-  captureId: { params: object({ id: { type: 'integer', minimum: 1 } }) },
+interface TunnelQuery {
+  vtep?: string
 }
-const WHOLE_PACKET = 65535
 
 interface CaptureQuery {
   port: string
@@ -150,7 +131,10 @@ export class ControlServer {
     app.get('/v1/status', { schema: SCHEMAS.none }, () => this.fabric.status())
     app.get<{ Querystring: PortFilter }>('/v1/fdb', { schema: SCHEMAS.fdb }, (req, reply) => {
       const rows = this.fabric.fdb(this.filter(req.query))
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonRows(rows)))
+      return sendRows(reply, rows)
+    })
+    app.get<{ Querystring: TunnelQuery }>('/v1/tunnels', { schema: SCHEMAS.tunnels }, (req, reply) => {
+      return sendRows(reply, this.fabric.tunnelRows(this.ofVtep(req.query)))
     })
     routerRoutes(app, () => this.fabric)
     app.get<{ Querystring: { all: boolean } }>('/v1/drops', { schema: SCHEMAS.drops }, (req) => {
@@ -161,6 +145,9 @@ export class ControlServer {
     })
     app.post<{ Body: PortFilter }>('/v1/flush', { schema: SCHEMAS.flush }, async (req) => {
       return { flushed: await this.fabric.flushFdb(this.filter(req.body)) }
+    })
+    app.post<{ Body: FlushFilter }>('/v1/flush/tunnels', { schema: SCHEMAS.flushTunnels }, async (req) => {
+      return { flushed: await this.fabric.flushTunnels(this.ofVtep(req.body)) }
     })
     app.get<{ Querystring: CaptureQuery }>('/v1/capture', { schema: SCHEMAS.capture }, (req, reply) => {
       return this.capture(req.query, reply)
@@ -207,6 +194,12 @@ export class ControlServer {
     return { switch: found.switch, port: `${found.switch}.${found.name}`, vlan }
   }
 
+  private ofVtep<T extends TunnelQuery>(query: T): T {
+    const known = this.fabric.status().vteps.map((v) => v.name)
+    if (query.vtep !== undefined && !known.includes(query.vtep)) throw unknown('VTEP', query.vtep, known)
+    return query
+  }
+
   /** `switch.port`, or `port` when only one switch (or the one given) has it. */
   private port(name: string, within?: string): PortStatus {
     const ports = this.fabric.ports()
@@ -238,12 +231,12 @@ export class ControlServer {
   }
 }
 
-function unknown(kind: 'switch' | 'port', name: string, known: string[]): ApiError {
+function unknown(kind: 'switch' | 'port' | 'VTEP', name: string, known: string[]): ApiError {
   // Somebody who wrote the short name of a port meant a short name.
   const candidates = [...known, ...known.map((full) => full.slice(full.indexOf('.') + 1))]
   const close = nearest(name, candidates)
   const hint = close === undefined ? `there is ${known.join(', ') || 'none'}` : `did you mean ${close}?`
-  return new ApiError(404, `unknown-${kind}`, `no ${kind} ${name}; ${hint}`, { known })
+  return new ApiError(404, `unknown-${kind.toLowerCase()}`, `no ${kind} ${name}; ${hint}`, { known })
 }
 
 function classify(error: FastifyError | ApiError): [status: number, code: string, details: unknown] {

@@ -9,6 +9,7 @@
  */
 import type { Change } from '../config/diff.ts'
 import type { Inventory } from './inventory.ts'
+import { takeStep } from './step.ts'
 
 /** Steps taken together: a signal is heard between. */
 const AT_ONCE = 64
@@ -44,7 +45,7 @@ async function takeTogether(inventory: Inventory, changes: Change[]): Promise<st
   let failure: unknown
   const take = async (change: Change): Promise<void> => {
     try {
-      done.push(await inventory.step(change))
+      done.push(await takeStep(inventory, change))
     } catch (error) {
       failure ??= error
     }

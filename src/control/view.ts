@@ -16,7 +16,9 @@ import { HashTable } from '../table/hash.ts'
 import { formatMac, OFFLOAD_NAMES } from './devices.ts'
 import type { Fabric } from './fabric.ts'
 import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport, VlanRow } from './model.ts'
-import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { type LivePort, mtuOf, namespaceGone, readDevice } from './ports.ts'
+import { PathTable, usableMtu } from './tunnel-mtu.ts'
+import { remoteOf, vtepsOf } from './view-tunnel.ts'
 
 export interface FdbFilter {
   switch?: string
@@ -78,6 +80,7 @@ function ranges(vids: number[]): string {
 }
 
 export function ports(fabric: Fabric): PortStatus[] {
+  const paths = new PathTable()
   const learned = new Map<number, number>()
   for (const { port } of entries(fabric, {})) learned.set(port.index, (learned.get(port.index) ?? 0) + 1)
   return [...fabric.inventory.ports.values()].map((port) => {
@@ -94,7 +97,7 @@ export function ports(fabric: Fabric): PortStatus[] {
       device: port.device?.name ?? ('name' in device ? device.name : null),
       netns: deviceNetns(port.config),
       mac: mac ? formatMac(mac) : null,
-      mtu: port.config.mtu || port.mtu,
+      mtu: device.type === 'vxlan' ? usableMtu(fabric.inventory, port, paths) : mtuOf(port),
       vlan: vlanText(port.config.vlan),
       addresses: 'addresses' in device ? device.addresses : [],
       offloads: OFFLOAD_NAMES.filter(([bit]) => (port.device?.offloads ?? 0) & bit).map(([, name]) => name),
@@ -139,7 +142,8 @@ function* entries(fabric: Fabric, filter: FdbFilter): Generator<{ row: FdbRow; p
         key0 & 0xff,
       ])
       const type = (value & Entry.Own) !== 0 ? 'own' : isStatic ? 'static' : 'dynamic'
-      yield { row: { switch: sw.name, vlan, mac: formatMac(mac), port: port.name, type, ageS }, port }
+      const remote = port.config.device.type === 'vxlan' ? remoteOf(fabric, port, key1 & 0xffff, key0) : null
+      yield { row: { switch: sw.name, vlan, mac: formatMac(mac), port: port.name, type, ageS, remote }, port }
     }
   }
 }
@@ -190,13 +194,20 @@ export function vlans(fabric: Fabric): VlanRow[] {
   return rows
 }
 
+/** Who counts packets: ports, and the sockets of VTEPs, whose place no switch can have as a name. */
+function counting(fabric: Fabric): { port: string; switch: string; index: number }[] {
+  const { ports, tunnels } = fabric.inventory
+  const ofPorts = [...ports.values()].map((p) => ({ port: p.name, switch: p.switch, index: p.index }))
+  const ofVteps = [...tunnels.vteps.values()].map((v) => ({ port: v.name, switch: '(vtep)', index: v.index }))
+  return [...ofPorts, ...ofVteps]
+}
+
 export function counters(fabric: Fabric): CounterRow[] {
   const c = fabric.inventory.memory.counters
-  return [...fabric.inventory.ports.values()].map((port) => {
-    const at = port.index * COUNTER_WORDS
+  return counting(fabric).map(({ index, ...where }) => {
+    const at = index * COUNTER_WORDS
     return {
-      port: port.name,
-      switch: port.switch,
+      ...where,
       rxPackets: c[at + Counter.RxPackets],
       rxBytes: c[at + Counter.RxBytes],
       rxSuper: c[at + Counter.RxSuper],
@@ -210,23 +221,19 @@ export function counters(fabric: Fabric): CounterRow[] {
       evicted: c[at + Counter.Evicted],
       captured: c[at + Counter.Captured],
       captureLost: c[at + Counter.CaptureLost],
-      drops: dropsOf(c, port.index),
+      drops: dropsOf(c, index),
     }
   })
 }
 
 export function drops(fabric: Fabric): DropRow[] {
   const c = fabric.inventory.memory.counters
-  const { ports, routing } = fabric.inventory
-  // What a router itself made, or kept for later, came by no port.
-  const own = [...routing.routers.values()].map((r) => ({ name: '-', switch: r.name, index: r.home }))
-  return [...ports.values(), ...own].flatMap((port) =>
+  return counting(fabric).flatMap(({ index, ...where }) =>
     DROPS.map(([reason, side, meaning], i) => ({
-      port: port.name,
-      switch: port.switch,
+      ...where,
       reason,
       side,
-      packets: c[port.index * COUNTER_WORDS + Counter.Drops + i],
+      packets: c[index * COUNTER_WORDS + Counter.Drops + i],
       meaning,
     })),
   )
@@ -271,6 +278,7 @@ export function status(fabric: Fabric, running: boolean): StatusReport {
         vlanAware: sw.config.vlanAware,
       }
     }),
+    vteps: vtepsOf(fabric),
     memory: {
       residentBytes: process.memoryUsage.rss(),
       poolSlots: fabric.inventory.memory.pool.length / SLOT_SIZE,

@@ -15,6 +15,7 @@ import type { DeviceSpec } from '../port/device.ts'
 import type { FaultSpec } from '../port/fault.ts'
 import type { Policy, RouteMemory } from '../router/routes.ts'
 import type { PortVlan } from '../switch/vlan.ts'
+import type { TunnelAddress, VtepMemory, VtepSettings, VtepSockets, VxlanSettings } from '../tunnel/tables.ts'
 
 /** How a port behaves in its switch; all of it can change while traffic flows. */
 export interface PortSettings {
@@ -52,6 +53,17 @@ export type PortSpec =
       frames: PcapFrames
       loop: boolean
       speed: number
+    }
+  /** A VNI of a VTEP. `mtu`: 65535 unless the operator said one; what fits into the tunnel is asked per remote. */
+  | {
+      type: 'vxlan'
+      index: number
+      name: string
+      mtu: number
+      /** Id of the VTEP. */
+      vtep: number
+      vni: number
+      settings: VxlanSettings
     }
 
 /** A capture file, loaded: frame i is bytes[starts[i] .. starts[i + 1]), timesMs from the first. */
@@ -177,8 +189,32 @@ export type RouterCommand =
   | { op: 'interface-set'; id: number; index: number; settings: InterfaceSettings }
   | { op: 'interface-remove'; id: number; index: number }
 
+export type TunnelCommand =
+  | {
+      op: 'vtep-add'
+      /** A stage's: not that of a switch or router. */
+      id: number
+      name: string
+      /** Port index that counts the datagrams. */
+      index: number
+      sockets: VtepSockets
+      settings: VtepSettings
+      memory: VtepMemory
+    }
+  /** Both are in force from the next batch on; nothing that was learned is forgotten. */
+  | { op: 'vtep-set'; id: number; sockets: VtepSockets; settings: VtepSettings }
+  /** Its VXLAN ports must be gone. The sockets stay open. */
+  | { op: 'vtep-remove'; id: number }
+  /** Remotes, group, statics and options of a VXLAN port; what was learned of remotes that stay is kept. */
+  | { op: 'vxlan-set'; index: number; settings: VxlanSettings }
+  /** A dead remote gets no floods, and what was learned of it is forgotten. */
+  | { op: 'remote-state'; id: number; remote: TunnelAddress; dead: boolean }
+  /** Forgets learned addresses: of one VXLAN port or all (-1), of one remote or all (null). */
+  | { op: 'vxlan-flush'; id: number; index: number; remote: TunnelAddress | null }
+
 export type Command =
   | RouterCommand
+  | TunnelCommand
   | { op: 'switch-add'; id: number; name: string; fdb: SharedArrayBuffer; settings: SwitchSettings }
   /** Two ports joined as they are. */
   | { op: 'wire-add'; id: number }

@@ -17,7 +17,6 @@ import type { PlaneMemory } from '../packet/memory.ts'
 import { Pool } from '../packet/pool.ts'
 import type { Stage } from '../packet/stage.ts'
 import type { Port, PortHost } from '../port/port.ts'
-import { Fdb } from '../switch/fdb.ts'
 import { PortFlag, PortTable } from '../switch/ports.ts'
 import { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
@@ -28,6 +27,8 @@ import { Pipeline } from './pipeline.ts'
 import { applyRouter } from './routers.ts'
 import { applySettings } from './settings.ts'
 import { Spinner } from './spin.ts'
+import { buildSwitch, setSwitch } from './switches.ts'
+import { applyTunnel } from './tunnels.ts'
 import type { Waiter } from './waiter.ts'
 
 /** Resolution of the plane's timers; what a tick may do is bounded. */
@@ -164,25 +165,15 @@ export class Engine implements PortHost {
   /** Applies one command; what it answers. Throws an Error with a sentence; the plane is then as it was. */
   apply(command: Command): number {
     switch (command.op) {
-      case 'switch-add': {
-        const { agingS, limit, reservedOpen } = command.settings
-        const fdb = new Fdb(command.fdb, this.memory.counters, this.ports.limit, limit, agingS)
-        const { pool, ports, storm, memory } = this
-        const sw = new Switch(command.name, fdb, pool, ports, storm, memory.counters, MAX_PORTS)
-        sw.reservedOpen = reservedOpen
-        this.stages[command.id] = sw
+      case 'switch-add':
+        this.stages[command.id] = buildSwitch(this, command)
         break
-      }
       case 'wire-add':
         this.stages[command.id] = new Wire(this.pool, this.ports, this.memory.counters)
         break
-      case 'switch-set': {
-        const sw = this.needSwitch(command.id)
-        sw.fdb.agingS = command.settings.agingS
-        sw.fdb.limit = Math.min(command.settings.limit, sw.fdb.table.limit)
-        sw.reservedOpen = command.settings.reservedOpen
+      case 'switch-set':
+        setSwitch(this.needSwitch(command.id), command.settings)
         break
-      }
       case 'switch-remove':
         this.needStage(command.id)
         this.stages[command.id] = null
@@ -213,6 +204,14 @@ export class Engine implements PortHost {
         break
       case 'capture':
         setCapture(this, command.index, command.ring, command.snapLen)
+        break
+      case 'vtep-add':
+      case 'vtep-set':
+      case 'vtep-remove':
+      case 'vxlan-set':
+      case 'remote-state':
+      case 'vxlan-flush':
+        applyTunnel(this, command)
         break
       case 'poll':
         this.policy = command.policy

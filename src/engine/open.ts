@@ -2,7 +2,7 @@
  * From a port's description to the port: the one place that knows every kind, and what is wrapped
  * around what.
  *
- *     pipeline -> [capture] -> [fault] -> device | patch | pcap | memory
+ *     pipeline -> [capture] -> [fault] -> device | patch | pcap | memory | vxlan
  */
 import type { Io } from '../native.ts'
 import { MAX_FRAME } from '../packet/layout.ts'
@@ -15,6 +15,7 @@ import { PcapPort } from '../port/pcap.ts'
 import type { Port } from '../port/port.ts'
 import type { PortSpec } from './command.ts'
 import type { Engine } from './engine.ts'
+import { openVxlan } from './tunnels.ts'
 
 /** @throws Error with a sentence when the port cannot be; nothing was opened then */
 export function openPort(engine: Engine, io: Io, spec: PortSpec, fault?: FaultSpec): Port {
@@ -42,6 +43,8 @@ function openKind(engine: Engine, io: Io, spec: PortSpec): Port {
       return new PcapPort(engine, spec.index, spec.name, spec.mtu, spec.frames, spec.loop, spec.speed)
     case 'memory':
       return new ChannelPort(engine, spec)
+    case 'vxlan':
+      return openVxlan(engine, spec)
   }
 }
 

@@ -2,7 +2,10 @@
 /**
  * The order of stages, in one place. One batch of one port goes all the way before the next is read:
  *
- *     port.rx -> switch, wire or router -> transmit queues -> port.tx -> batch.refill, loose.release
+ *     port.rx -> switch, wire or router -> transmit queues -> port.tx -> tunnels -> batch.refill, loose.release
+ *
+ * A batch of datagrams goes to its VTEP, which puts packets into the inboxes of VXLAN ports: their turns follow
+ * at once.
  *
  * The batch holds the packets until every queue is written, so a flood is the same slot in many queues,
  * and nothing is counted or copied to share it. A queue that is full in the middle of a round is sent then,
@@ -16,6 +19,7 @@ import { LooseSlots } from '../packet/loose.ts'
 import { QUEUE_WORDS } from '../packet/memory.ts'
 import type { Pool } from '../packet/pool.ts'
 import type { Stage } from '../packet/stage.ts'
+import type { Tunnel } from '../packet/tunnel.ts'
 import type { Port, TxQueue } from '../port/port.ts'
 import type { PortTable } from '../switch/ports.ts'
 
@@ -24,6 +28,8 @@ export class Pipeline {
   readonly portOf: (Port | null)[]
   /** The switch or wire a port belongs to. */
   readonly stageOf: (Stage | null)[]
+  /** What sends when the round is over: VTEPs. */
+  tunnels: Tunnel[] = []
   /** Packets of this round that are in no batch. */
   readonly loose: LooseSlots
   private readonly pool: Pool
@@ -31,6 +37,9 @@ export class Pipeline {
   private readonly counters: Float64Array
   private readonly early = new Int32Array(BATCH)
   private readonly queue: { words: Int32Array; at: number; count: number }
+  /** Ports whose turn follows. */
+  private readonly following: Int32Array
+  private followCount = 0
   /** Told when a port's device is gone. */
   private readonly failed: (port: number, errno: number) => void
 
@@ -45,6 +54,7 @@ export class Pipeline {
     this.loose = new LooseSlots(pool.size)
     this.ports = ports
     this.counters = counters
+    this.following = new Int32Array(maxPorts)
     this.portOf = new Array(maxPorts).fill(null)
     this.stageOf = new Array(maxPorts).fill(null)
     this.queue = { words: ports.queue, at: 0, count: 0 } satisfies TxQueue
@@ -57,13 +67,31 @@ export class Pipeline {
     const received = port.rx(batch)
     if (received <= 0) {
       if (received < 0) this.failed(port.index, received)
+      // A decorator may have sent what it held, and a tunnel copied some of it.
+      if (this.loose.count > 0) this.settle(batch)
       return 0
     }
     const stage = this.stageOf[port.index]
     if (stage === null) drop(this.counters, port.index, Drop.NoEgress, batch.n)
     else stage.process(batch, port.index, nowMs)
     this.settle(batch)
+    if (this.followCount > 0) this.runFollowing(batch, nowMs)
     return received
+  }
+
+  /** Asks for the turn of `port` when this round is over; once per round. */
+  follow(port: number): void {
+    this.following[this.followCount++] = port
+  }
+
+  /** These ports have no followers of their own: what they receive came out of a tunnel. */
+  private runFollowing(batch: Batch, nowMs: number): void {
+    const n = this.followCount
+    this.followCount = 0
+    for (let i = 0; i < n; i++) {
+      const port = this.portOf[this.following[i]]
+      if (port !== null) this.run(batch, port, nowMs)
+    }
   }
 
   /** Ends a round: sends what is queued; packets nobody took go back to where they belong. */
@@ -72,6 +100,7 @@ export class Pipeline {
     if (ports.dirtyCount > 0) {
       for (let i = 0; i < ports.dirtyCount; i++) this.send(ports.dirty[i])
       ports.clean()
+      for (let i = 0; i < this.tunnels.length; i++) this.tunnels[i].flush()
     }
     if (batch.taken > 0) batch.refill(this.pool)
     if (this.loose.count > 0) this.loose.release(this.pool)

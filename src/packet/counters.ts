@@ -33,12 +33,12 @@ export const enum Counter {
   /** Packets copied to a capture, and those it had no room for. */
   Captured = 11,
   CaptureLost = 12,
-  /** Packets that were for the router itself. */
+  /** Packets that were for the router itself, or for the VTEP (datagrams that a VXLAN port got). */
   Consumed = 13,
   /** First of the drop counters, one per Drop. */
   Drops = 16,
 }
-export const COUNTER_WORDS = 80
+export const COUNTER_WORDS = 96
 
 export function drop(counters: Float64Array, port: number, reason: Drop, packets = 1): void {
   counters[port * COUNTER_WORDS + Counter.Drops + reason] += packets

@@ -63,6 +63,14 @@ export const enum Drop {
   QueueTimeout,
   QueueVerdict,
   QueueGone,
+  TunnelHeader,
+  TunnelNoVni,
+  TunnelRemote,
+  TunnelTagged,
+  TunnelEcn,
+  TunnelTooBig,
+  TunnelNoRemote,
+  TunnelUnreachable,
 }
 
 /** [name, where it is counted, what it means], in the order of Drop. */
@@ -126,6 +134,14 @@ export const DROPS: readonly (readonly [name: string, side: 'in' | 'out', meanin
   ['queue-timeout', 'in', 'the function it was given to did not answer in time'],
   ['queue-verdict', 'in', 'the function it was given to said drop'],
   ['queue-gone', 'in', 'its connection was deleted while a function had it'],
+  ['tunnel-header', 'in', 'no VXLAN header, its VNI is not valid, or (strict) a reserved bit is set'],
+  ['tunnel-no-vni', 'in', 'its VNI is no port of this VTEP'],
+  ['tunnel-remote', 'in', 'from a remote that is not accepted, or that claims a static address of another'],
+  ['tunnel-tagged', 'in', 'a VLAN tag inside the tunnel (RFC 7348 6.1); innerVlan: keep lets it through'],
+  ['tunnel-ecn', 'in', 'congestion was marked on a packet whose sender does not know ECN (RFC 6040 4.2)'],
+  ['tunnel-too-big', 'out', 'does not fit into the tunnel: the sender is told when it is IP'],
+  ['tunnel-no-remote', 'out', 'no remote to send it to: none is listed, or all are dead'],
+  ['tunnel-unreachable', 'out', 'the underlay has no way to the remote'],
 ]
 
-export const DROP_COUNT = 59
+export const DROP_COUNT = 67

@@ -8,6 +8,9 @@
  *     txq     pairs of int32 (slot, tag)   what a port shall send; tag 0 = none, else TPID<<16 | TCI
  *     events  pairs of int32 (token, mask) what `wait` found
  *     clock   doubles                      monotonic ms, wall-clock s, wall-clock ns
+ *     sends   Send.Words int32 per row     what a UDP tunnel shall send, and what became of it
+ *     paths   Path.Words int32 per row     where to
+ *     info    Info.Words int32 per packet  where what it received came from
  */
 
 /** Bytes per slot: a 64 KiB super-frame, its tags and headroom, and an odd number of cache lines. */
@@ -43,6 +46,8 @@ export const enum Meta {
   Strip = 9,
   /** The VLAN the packet is in: PCP (3 bits), DEI (1), VID (12). */
   Tci = 10,
+  /** Row of the remote it came from, when Port is a VXLAN port; -1 = made here. */
+  Remote = 11,
   Words = 16,
 }
 export const META_SHIFT = 4
@@ -101,6 +106,54 @@ export const enum TxResult {
   Errno = 6,
   Words = 8,
 }
+
+/** Words of a row that a UDP tunnel sends. */
+export const enum Send {
+  Slot = 0,
+  /** Row of `paths`. */
+  Path = 1,
+  /** Index into the sockets. */
+  Socket = 2,
+  /** TTL << 8 | TOS of the outer header; TTL 0 = the socket's own. */
+  TosTtl = 3,
+  /** The tunnel header: two words, most significant byte first on the wire. */
+  Header0 = 4,
+  Header1 = 5,
+  /** Filled by `tx`: UDP payload bytes sent (all segments), or -errno; -EBADMSG = frame malformed. */
+  Result = 6,
+  /** VLAN tag the inner frame gets: TPID<<16 | TCI, 0 = none. */
+  Tag = 7,
+  Words = 8,
+}
+export const SEND_SHIFT = 3
+
+/** Words of a row that says where a UDP tunnel sends to. */
+export const enum Path {
+  /** 4 or 6. */
+  Family = 0,
+  /** Address0 .. Address0 + 3, most significant first; IPv4 in Address0. */
+  Address0 = 1,
+  Port = 5,
+  /** Index of the device, for link-local addresses and groups; else 0. */
+  Scope = 6,
+  Words = 8,
+}
+export const PATH_SHIFT = 3
+
+/** Words that tell where a packet of a UDP tunnel came from. */
+export const enum Info {
+  /** 4 or 6. */
+  Family = 0,
+  /** Address0 .. Address0 + 3 as in Path. */
+  Address0 = 1,
+  Port = 5,
+  /** TOS or traffic class of the outer header. */
+  Tos = 6,
+  /** Bit 0: sent to a multicast group. Bits 8 to 31: index of the device, for a link-local sender. */
+  Flags = 7,
+  Words = 8,
+}
+export const INFO_SHIFT = 3
 
 /** Packets a port hands over at a time. */
 export const BATCH = 64

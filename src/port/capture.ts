@@ -78,6 +78,10 @@ export class CapturePort implements Port {
     memory.counters[this.index * COUNTER_WORDS + (kept ? Counter.Captured : Counter.CaptureLost)]++
   }
 
+  flush(): void {
+    this.inner.flush?.()
+  }
+
   held(): number {
     return this.inner.held()
   }

@@ -155,6 +155,7 @@ export class FaultPort implements Port {
     this.countHeld(-n)
     queue.count = n
     const result = this.inner.tx(queue)
+    this.flush()
     if (batch.taken > 0) batch.refill(pool)
     return result
   }
@@ -190,6 +191,10 @@ export class FaultPort implements Port {
 
   private countHeld(packets: number): void {
     this.host.memory.counters[this.index * COUNTER_WORDS + Counter.Held] += packets
+  }
+
+  flush(): void {
+    this.inner.flush?.()
   }
 
   held(): number {

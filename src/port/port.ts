@@ -54,6 +54,8 @@ export interface Port {
   rx(batch: Batch): number
   /** 0, or a negative errno when the port is gone. Accounts for every packet of the queue. */
   tx(queue: TxQueue): number
+  /** Sends what `tx` put off until the round is over; for those who cannot wait that long. */
+  flush?(): void
   /** True when `due` can be earlier than never: the loop then asks. */
   readonly timed: boolean
   /** Packets kept inside, for the conservation law. */

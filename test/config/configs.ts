@@ -218,6 +218,45 @@ function routerAt(at: number, switches: string[]) {
     .map(([interfaces, routes, nat, profile]) => ({ interfaces, ...routes, nat, profile }))
 }
 
+/** Tunnels on some of the switches, each with a VNI of its own, and the VTEPs they are on. */
+function tunnelled<T extends { switches: Record<string, { ports: Record<string, object> }> }>(object: T) {
+  const vtep = fc.record(
+    {
+      local: fc.constant('192.0.2.1'),
+      port: fc.constantFrom(4789, 8472),
+      ttl: fc.constantFrom(9, 'inherit'),
+      df: fc.constantFrom('set', 'inherit'),
+      probe: fc.boolean(),
+    },
+    { requiredKeys: ['local'] },
+  )
+  const vxlan = fc.record(
+    {
+      vtep: fc.constantFrom('U', 'V'),
+      vni: fc.constantFrom(1, 2, 3),
+      remotes: fc.subarray(['192.0.2.7', 'site-b.example', '192.0.2.8']),
+      learning: fc.boolean(),
+      suppress: fc.boolean(),
+      static: fc.subarray([{ mac: '02:00:00:00:00:77', remote: '192.0.2.7', addresses: ['10.0.0.1'] }]),
+    },
+    { requiredKeys: ['vtep', 'vni'] },
+  )
+  const names = Object.keys(object.switches)
+  return fc.tuple(fc.array(vxlan, { maxLength: names.length }), vtep, vtep).map(([tunnels, u, v]) => {
+    if (tunnels.length === 0) return object
+    const switches = { ...object.switches }
+    tunnels.forEach((t, i) => {
+      const { ports } = switches[names[i]]
+      // A switch's own number in front: no VNI comes twice.
+      switches[names[i]] = {
+        ...switches[names[i]],
+        ports: { ...ports, TUNNEL: { vxlan: { ...t, vni: 10 * i + t.vni } } },
+      }
+    })
+    return { ...object, switches, vteps: { U: u, V: { ...v, local: '192.0.2.2' } } }
+  })
+}
+
 export const configObject = fc
   .tuple(
     fc.record(
@@ -242,3 +281,4 @@ export const configObject = fc
       .chain((names) => fc.tuple(...names.map((n) => routerAt(n.charCodeAt(0), plain).map((r) => [n, r]))))
       .map((routers) => (routers.length > 0 ? { ...object, routers: Object.fromEntries(routers) } : object))
   })
+  .chain(tunnelled)

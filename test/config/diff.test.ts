@@ -3,9 +3,21 @@ import { describe, expect, it } from 'vitest'
 import { type Change, diffConfig } from '../../src/config/diff.ts'
 import { filterOf, type RouterChange } from '../../src/config/diff-router.ts'
 import { checkConfigObject } from '../../src/config/load.ts'
-import type { FabricConfig, InterfaceConfig, RouterConfig } from '../../src/config/types.ts'
+import type { FabricConfig, InterfaceConfig, PortConfig, RouterConfig } from '../../src/config/types.ts'
 import { NO_RULES } from '../../src/control/rules.ts'
 import { configObject } from './configs.ts'
+
+/** What a port needs opened. */
+function footing({ device }: PortConfig): object {
+  if (device.type !== 'vxlan') return device
+  const { vtep, vni, group, groupDevice } = device
+  return { vtep, vni, group, groupDevice }
+}
+
+const tunnelsOn = (model: FabricConfig, vtep: string) =>
+  Object.values(model.switches).flatMap((sw) =>
+    Object.values(sw.ports).filter(({ device }) => device.type === 'vxlan' && device.vtep === vtep),
+  )
 
 /** A fabric that only remembers, and refuses steps in an order that a real one could not do. */
 function applied(config: FabricConfig, changes: Change[]): FabricConfig {
@@ -44,11 +56,27 @@ function applied(config: FabricConfig, changes: Change[]): FabricConfig {
         break
       case 'add-port':
         expect(has(change.switch, change.port)).toBe(false)
+        if (change.config.device.type === 'vxlan')
+          expect(model.vteps).toHaveProperty(change.config.device.vtep)
         model.switches[change.switch].ports[change.port] = change.config
         break
       case 'set-port':
-        expect(model.switches[change.switch].ports[change.port].device).toEqual(change.config.device)
+        expect(footing(model.switches[change.switch].ports[change.port])).toEqual(footing(change.config))
         model.switches[change.switch].ports[change.port] = change.config
+        break
+      case 'add-vtep':
+        expect(model.vteps[change.name]).toBeUndefined()
+        model.vteps[change.name] = change.config
+        break
+      case 'set-vtep': {
+        const { netns, local, port } = model.vteps[change.name]
+        expect(change.config).toMatchObject({ netns, local, port })
+        model.vteps[change.name] = change.config
+        break
+      }
+      case 'remove-vtep':
+        expect(tunnelsOn(model, change.name)).toEqual([])
+        delete model.vteps[change.name]
         break
       default:
         applyToRouters(model, change)
@@ -122,6 +150,7 @@ function applyToRouters(model: FabricConfig, change: RouterChange): void {
   }
 }
 
+const isGoing = (c: Change) => c.op === 'remove-interface'
 const sorted = (config: FabricConfig) => ({ ...config, namespaces: [...config.namespaces].sort() })
 const config = configObject.map((object) => checkConfigObject(object))
 const of = (ports: object, more: object = {}) => checkConfigObject({ switches: { lan: { ports, ...more } } })
@@ -148,6 +177,9 @@ describe('the difference of two configurations', () => {
   it('is in an order that can be done: what goes, then what comes, then what changes', () => {
     // set-routes comes twice: first without what goes, then with what came.
     const order = [
+      'remove-tunnel',
+      'remove-vtep',
+      'routes-going',
       'remove-interface',
       'remove-router',
       'remove-port',
@@ -164,17 +196,50 @@ describe('the difference of two configurations', () => {
       'set-interface',
       'set-rules',
       'set-routes',
+      'add-or-set-vtep',
+      'add-tunnel',
+      'add-replay',
     ]
     fc.assert(
       fc.property(config, config, (a, b) => {
         const changes = diffConfig(a, b)
-        const first = changes.findIndex((c) => c.op !== 'set-routes')
-        const steps = changes.slice(Math.max(0, first)).map((c) => order.indexOf(c.op))
+        const coming = changes.findIndex((c) => /^(add|set)-(?!routes)/.test(c.op))
+        const steps = changes.map((c, i) => {
+          if (c.op === 'set-routes' && (coming < 0 || i < coming) && changes.slice(i).some(isGoing))
+            return order.indexOf('routes-going')
+          if (c.op === 'add-vtep' || c.op === 'set-vtep') return order.indexOf('add-or-set-vtep')
+          const device =
+            'port' in c ? ('config' in c ? c.config : a.switches[c.switch].ports[c.port]).device : null
+          if (device?.type === 'vxlan' && c.op !== 'set-port')
+            return order.indexOf(c.op.replace('port', 'tunnel'))
+          if (device?.type === 'pcap' && c.op === 'add-port') return order.indexOf('add-replay')
+          return order.indexOf(c.op)
+        })
         expect(steps).not.toContain(-1)
         expect(steps).toEqual([...steps].sort((x, y) => x - y))
       }),
       { numRuns: 50 },
     )
+  })
+
+  it('a tunnel stays open while its remotes and options change, and goes with its VTEP', () => {
+    const tunnel = (vxlan: object, vtep: object = {}) =>
+      checkConfigObject({
+        switches: { lan: { ports: { t: { vxlan: { vtep: 'u', vni: 1, ...vxlan } }, m: { memory: {} } } } },
+        vteps: { u: { local: '192.0.2.1', ...vtep } },
+      })
+    const ops = (vxlan: object, vtep: object = {}) =>
+      diffConfig(tunnel({}), tunnel(vxlan, vtep)).map((c) => ('port' in c ? `${c.op} ${c.port}` : c.op))
+    expect(ops({ remotes: ['192.0.2.2'] })).toEqual(['set-port t'])
+    expect(ops({ suppress: true, learning: false, aging: 0 })).toEqual(['set-port t'])
+    expect(ops({ vni: 2 })).toEqual(['remove-port t', 'add-port t'])
+    expect(ops({ group: '239.1.1.1', device: 'eth0' })).toEqual(['remove-port t', 'add-port t'])
+    expect(ops({}, { ttl: 9, tos: 8, strict: true, resolve: 5, probe: true })).toEqual(['set-vtep'])
+    expect(ops({}, { port: 8472 })).toEqual(['remove-port t', 'remove-vtep', 'add-vtep', 'add-port t'])
+    expect(diffConfig(tunnel({}), of({ m: { memory: {} } })).map((c) => c.op)).toEqual([
+      'remove-port',
+      'remove-vtep',
+    ])
   })
 
   it('opens a port again only for its device or its faults', () => {

@@ -24,9 +24,9 @@ const vlan = (rest: string) => ports(`memory: {}, vlan: { ${rest} }`)
 const CIDR = 'an address with its prefix, such as 10.0.0.2/24 or fd00::2/64'
 const MAC = 'a unicast MAC address such as 02:00:00:00:00:01'
 const NAME = "a device name: 1 to 15 bytes without space, '/', ':' or '%'"
-const DEVICES = 'tap, tun, host, packet, patch, pcap or memory'
+const DEVICES = 'tap, tun, host, packet, patch, vxlan, pcap or memory'
 const PORT_KEYS =
-  'tap, tun, host, packet, patch, pcap, memory, vlan, mtu, learning, flood, isolated, hairpin, locked, limit, storm, static or fault'
+  'tap, tun, host, packet, patch, vxlan, pcap, memory, vlan, mtu, learning, flood, isolated, hairpin, locked, limit, storm, static or fault'
 
 describe('a file that is no configuration', () => {
   const table: [text: string, message: string][] = [
@@ -56,10 +56,7 @@ describe('a file that is no configuration', () => {
     ],
     ['switches: {lan: }\n', '1:17  switches.lan: found an empty value, expected a mapping'],
     ['switches: {}\npoll: fast\n', "2:7  poll: found 'fast', expected sleep, adaptive or busy"],
-    [
-      'switches: {}\nvteps: {}\n',
-      '2:1  vteps: found a key of a later version, expected no vteps yet (this version does not have VXLAN)',
-    ],
+    ['switches: {}\nvteps: []\n', '2:8  vteps: found an empty list, expected a mapping of VTEPs'],
     ['switches: {}\nrouters: []\n', '2:10  routers: found an empty list, expected a mapping of routers'],
     [
       'switches: { lan: {} }\nrouters: { lan: {} }\n',
@@ -67,7 +64,7 @@ describe('a file that is no configuration', () => {
     ],
     [
       'swtches: {}\n',
-      '1:1  swtches: found an unknown key, expected namespaces, poll, switches or routers (did you mean switches?)',
+      '1:1  swtches: found an unknown key, expected namespaces, poll, switches, routers or vteps (did you mean switches?)',
     ],
     [
       'namespaces: [web, web]\nswitches: {}\n',
@@ -138,8 +135,8 @@ describe('a device that cannot be', () => {
       `4:11  ~p0: found tap and memory, expected exactly one of ${DEVICES}`,
     ],
     [
-      ports('vxlan: { vni: 7 }'),
-      '4:13  ~p0.vxlan: found a key of a later version, expected no vxlan yet (this version does not have VXLAN)',
+      ports('wireguard: {}'),
+      '4:13  ~p0.wireguard: found a key of a later version, expected no wireguard yet (this version does not have WireGuard)',
     ],
     [
       tap('netns: 0'),
@@ -423,7 +420,7 @@ it('tells all problems at once, in the order of the file', () => {
   const text = ports(
     'tap: { name: a, mtu: 5 }, limit: -1',
     'patch: lan.p9',
-    'vxlan: {}',
+    'wireguard: {}',
     'memory: {}, vlan: { access: 4095 }',
   )
   expect(
@@ -442,6 +439,7 @@ describe('a good file', () => {
       namespaces: [],
       poll: 'adaptive',
       routers: {},
+      vteps: {},
       switches: {
         lan: {
           agingS: 300,

@@ -13,7 +13,7 @@ const isMapping = (x: unknown): x is Mapping => typeof x === 'object' && x !== n
 function knownKeys(config: Mapping): string[][] {
   const paths: string[][] = []
   const walk = (at: Mapping, path: string[]) => {
-    const named = ['switches', 'ports', 'routers', 'interfaces'].includes(path.at(-1) ?? '')
+    const named = ['switches', 'ports', 'routers', 'interfaces', 'vteps'].includes(path.at(-1) ?? '')
     for (const [key, value] of Object.entries(at)) {
       if (!named) paths.push([...path, key])
       if (isMapping(value)) walk(value, [...path, key])

@@ -108,10 +108,6 @@ describe('interfaces that cannot be', () => {
       '4:24  ~interfaces.a.wireguard: found a key of a later version, expected no wireguard yet (this version does not have WireGuard)',
     ],
     [
-      a('vxlan: { vni: 1 }'),
-      '4:24  ~interfaces.a.vxlan: found a key of a later version, expected no vxlan yet (this version does not have VXLAN)',
-    ],
-    [
       a('pcap: { file: x }'),
       '4:24  ~interfaces.a.pcap: found an unknown key, expected switch, vlan, tap, tun, packet, memory, addresses, mac, mtu, rpFilter, clampMss, dad, dhcp, advertise or fault (did you mean tap?)',
     ],

@@ -1,5 +1,6 @@
 /** What the machine must have. Namespaces of our own when we are root; else those tests are skipped. */
 import { execFileSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -127,5 +128,59 @@ describe.skipIf(process.getuid?.() !== 0)('in a namespace of our own (needs root
       expect(() => config(`tap: { name: free0, mtu: ${mtu} }`)).toThrow(ConfigError)
       expect(() => set(mtu)).toThrow()
     }
+  })
+})
+
+describe('VTEPs', () => {
+  const vtep = (keys: string, vxlan = '') => {
+    const text = `switches: { lan: { ports: { t: { vxlan: { vtep: u, vni: 7, ${vxlan} } } } } }\nvteps:\n  u: { ${keys} }\n`
+    return parseConfig(text, file)
+  }
+  const told = (config: ReturnType<typeof vtep>, running?: ReturnType<typeof vtep>) =>
+    systemProblems(config, undefined, running).map(
+      (p) => `${p.line}:${p.column} ${p.path}: ${p.found}; ${p.expected} (${p.hint})`,
+    )
+
+  it('need an address of this machine', () => {
+    expect(told(vtep('local: 192.0.2.77'))).toEqual([
+      "3:15 vteps.u.local: '192.0.2.77'; an address of a device in the own namespace (nothing there has it)",
+    ])
+    expect(told(vtep('local: 127.0.0.1, port: 47891'))).toEqual([])
+    expect(told(vtep('local: 0.0.0.0, port: 47891'))).toEqual([])
+  })
+
+  it('or one that the file gives to a device', () => {
+    const text = `switches: { lan: { ports: { h: { host: { addresses: [192.0.2.77/24] } } } } }\nvteps: { u: { local: 192.0.2.77 } }`
+    expect(told(parseConfig(text, file))).toEqual([])
+  })
+
+  it('need a UDP port that nobody has, but their own', async () => {
+    const socket = createSocket('udp4')
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve))
+    const { port } = socket.address()
+    const config = vtep(`local: 127.0.0.1, port: ${port}`)
+    const hint = 'another program or a kernel vxlan device has it: see `ss -uanp` and `ip -d link`'
+    expect(told(config)).toEqual([
+      `3:32 vteps.u.port: UDP port ${port} of 127.0.0.1 in the own namespace, which is taken; a UDP port that is free (${hint})`,
+    ])
+    expect(told(config, config)).toEqual([])
+    await new Promise<void>((resolve) => socket.close(() => resolve()))
+    expect(told(config)).toEqual([])
+  })
+
+  it('need devices that exist', () => {
+    expect(told(vtep('local: 127.0.0.1, port: 47891, device: tl-none'))).toEqual([
+      "3:47 vteps.u.device: 'tl-none' in the own namespace; a device that exists (undefined)",
+    ])
+    expect(told(vtep('local: 127.0.0.1, port: 47891', 'group: 239.1.1.1, device: tl-none'))).toEqual([
+      "1:86 switches.lan.ports.t.vxlan.device: 'tl-none' in the own namespace; a device that exists (undefined)",
+    ])
+    expect(told(vtep('local: 127.0.0.1, port: 47891, device: lo'))).toEqual([])
+  })
+
+  it('need a namespace that exists or will', () => {
+    expect(told(vtep('local: 127.0.0.1, netns: tl-no-such'))).toEqual([
+      "3:33 vteps.u.netns: 'tl-no-such'; a network namespace that exists, or that `namespaces` lists (there is no /run/netns/tl-no-such)",
+    ])
   })
 })

@@ -13,7 +13,8 @@ import {
   vlansTable,
 } from '../../src/control/render.ts'
 import { interfacesTable } from '../../src/control/render-router.ts'
-import { dropRow, fdbRow, portStatus, statusReport } from '../support/model.ts'
+import { tunnelsTable } from '../../src/control/render-tunnel.ts'
+import { dropRow, fdbRow, portStatus, statusReport, tunnelRow } from '../support/model.ts'
 
 describe('numbers', () => {
   it.each([
@@ -47,6 +48,40 @@ describe('tables', () => {
       'lan        -  02:00:00:00:00:01  web          dynamic  7 s',
       'lan     4094  02:00:00:00:00:01  a-long-name  static     -',
     ])
+  })
+
+  it('name the remote only where there are tunnels', () => {
+    const rows = [fdbRow(), fdbRow({ port: 'b', remote: '198.51.100.2' })]
+    expect(fdbTable(rows).split('\n')).toEqual([
+      'SWITCH  VLAN  MAC                PORT  TYPE     AGE  REMOTE',
+      'lan        -  02:00:00:00:00:01  web   dynamic  7 s  -',
+      'lan        -  02:00:00:00:00:01  b     dynamic  7 s  198.51.100.2',
+    ])
+  })
+
+  it('of tunnels say what was dropped, and which names are not known', () => {
+    const drops = { ...tunnelRow().drops, 'tunnel-too-big': 3, refused: 1 }
+    const rows = [
+      tunnelRow({
+        name: 'b.example',
+        vnis: [1, 2, 3, 9],
+        drops,
+        dropped: 4,
+        mtu: 1350,
+        pathMtu: 1400,
+        mtuFrom: 'probe',
+      }),
+      tunnelRow({ remote: null, name: 'c.example', state: 'unresolved', heardS: null }),
+      tunnelRow({ remote: '239.1.1.1', kind: 'group', state: 'unknown' }),
+    ]
+    const lines = tunnelsTable(rows).split('\n')
+    expect(lines[1]).toMatch(
+      /^underlay +198\.51\.100\.2 \(b\.example\) +up +1-3,9 +3 +1350 +1400 probe +2 s /,
+    )
+    expect(lines[2]).toMatch(/^underlay +c\.example +unresolved .* never /)
+    expect(lines[3]).toMatch(/^underlay +239\.1\.1\.1 group +- /)
+    expect(lines.at(-1)).toBe('underlay 198.51.100.2: tunnel-too-big 3, refused 1')
+    expect(tunnelsTable([])).toBe('no remotes')
   })
 
   it('say why a port is down below the table', () => {

@@ -9,9 +9,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ConfigError } from '../../src/config/error.ts'
 import { type CaptureFeed, captureFeed } from '../../src/control/capture-stream.ts'
 import { ControlClient } from '../../src/control/client.ts'
-import type { ConnectionRow, SetRow } from '../../src/control/model.ts'
+import type { ConnectionRow, SetRow, TunnelRow } from '../../src/control/model.ts'
 import { ControlServer, type PortFilter, type Served } from '../../src/control/server.ts'
-import { counterRow, dropRow, fdbRow, portStatus, statusReport } from '../support/model.ts'
+import type { FlushFilter } from '../../src/control/tunnels.ts'
+import { counterRow, dropRow, fdbRow, portStatus, statusReport, tunnelRow } from '../support/model.ts'
 
 const VLAN_ROW = { switch: 'lan', vlan: 10, tagged: ['up'], untagged: ['web'], addresses: 3 }
 
@@ -23,6 +24,18 @@ const ROUTE_ROW = {
   hops: [{ via: '10.0.0.2', interface: 'wan', weight: 1 }],
   metric: 0,
   src: null,
+}
+
+const vtepStatus = {
+  name: 'underlay',
+  local: '198.51.100.1',
+  port: 4789,
+  netns: null,
+  mtu: 1500,
+  remotes: 1,
+  addresses: 3,
+  limit: 65536,
+  lost: 0,
 }
 
 /** One row of everything; two switches that both have a port `up`. */
@@ -53,11 +66,19 @@ class FakeFabric implements Served {
     this.asked.push(router)
     return 3
   }
+  tunnelRows = (filter: { vtep?: string } = {}) => {
+    this.asked.push(filter)
+    return [tunnelRow(), tunnelRow({ vtep: 'other', remote: null, name: 'b.example', state: 'unresolved' })]
+  }
+  async flushTunnels(filter: FlushFilter) {
+    this.asked.push(filter)
+    return 5
+  }
   counters = () => [counterRow({ rxPackets: 5, txPackets: 7 })]
   drops = () => [dropRow({ packets: 2 }), dropRow({ reason: 'locked', packets: 0 })]
   status = () => {
     const [lan] = statusReport().switches
-    return statusReport({ switches: [lan, { ...lan, name: 'core' }] })
+    return statusReport({ switches: [lan, { ...lan, name: 'core' }], vteps: [vtepStatus] })
   }
   fdb(filter?: PortFilter) {
     this.asked.push(filter)
@@ -237,10 +258,42 @@ describe('changes', () => {
   })
 
   it('take no body that is too large or not as expected', async () => {
+    expect(await client.post('/v1/flush/tunnels', { vtep: 'underlay', remote: '198.51.100.2' })).toEqual({
+      flushed: 5,
+    })
+    expect(fabric.asked.at(-1)).toEqual({ vtep: 'underlay', remote: '198.51.100.2' })
+    await expect(client.post('/v1/flush/tunnels', { vtep: 'undrlay' })).rejects.toMatchObject({
+      code: 'unknown-vtep',
+      message: 'no VTEP undrlay; did you mean underlay?',
+    })
     await expect(client.post('/v1/flush', { port: 5, mac: 'x' })).rejects.toMatchObject({ status: 400 })
     await expect(client.post('/v1/reload', { file: 'x'.repeat(70_000) })).rejects.toMatchObject({
       status: 413,
     })
+  })
+})
+
+describe('tunnels', () => {
+  beforeEach(serve)
+
+  it('are listed, all or those of one VTEP', async () => {
+    const rows = await client.get<TunnelRow[]>('/v1/tunnels')
+    expect(rows.map((r) => r.remote)).toEqual(['198.51.100.2', null])
+    await client.get('/v1/tunnels', { vtep: 'underlay' })
+    expect(fabric.asked.at(-1)).toEqual({ vtep: 'underlay' })
+    await expect(client.get('/v1/tunnels', { vtep: 'x' })).rejects.toMatchObject({
+      status: 404,
+      code: 'unknown-vtep',
+    })
+  })
+
+  it('are measured; a name without an address has nothing to measure', async () => {
+    const text = await client.text('/metrics')
+    expect(text).toContain('taploom_tunnel_mtu_bytes{vtep="underlay",remote="198.51.100.2"} 1450')
+    expect(text).toContain(
+      'taploom_tunnel_packets_total{vtep="underlay",remote="198.51.100.2",direction="in"} 6',
+    )
+    expect(text).not.toContain('vtep="other"')
   })
 })
 

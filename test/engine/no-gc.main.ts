@@ -3,21 +3,72 @@
  * million watched. Prints one line of JSON: what was collected, and the memory before and after.
  *
  * The ports refill the same slots with the same bytes, so that every allocation there is must be the
- * engine's.
+ * engine's. One port is a tunnel, whose sockets are not there: datagrams come in, packets of all kinds go out.
  */
 import { PerformanceObserver } from 'node:perf_hooks'
 import { Engine } from '../../src/engine/engine.ts'
+import type { Io, UdpAttachment } from '../../src/native.ts'
 import type { Batch } from '../../src/packet/batch.ts'
 import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
-import { BATCH, HEADROOM, META_SHIFT, Meta, SLOT_SIZE } from '../../src/packet/layout.ts'
+import {
+  BATCH,
+  Clock,
+  HEADROOM,
+  INFO_SHIFT,
+  Info,
+  META_SHIFT,
+  Meta,
+  SEND_SHIFT,
+  Send,
+  SLOT_SIZE,
+} from '../../src/packet/layout.ts'
 import { planeMemory } from '../../src/packet/memory.ts'
 import { countRx, countTx, type Port, type PortHost, type TxQueue } from '../../src/port/port.ts'
 import { HashTable } from '../../src/table/hash.ts'
+import { vtepMemory } from '../../src/tunnel/tables.ts'
+import { arp } from '../router/packets.ts'
 import { settingsOf } from '../support/fabric.ts'
+import { frame, ipv4, ipv6, tcp, udp } from '../support/frames.ts'
 
 const PORTS = 4
 const PACKETS = 1_000_000
 const FRAME = 64
+const UNDERLAY = PORTS
+const TUNNEL = PORTS + 1
+
+/** What a tunnel looks at twice: too long, a SYN, questions and answers of ARP, IPv6. */
+const SPECIALS = [
+  frame({
+    src: 3,
+    dst: 0x02020204,
+    type: 0x0800,
+    payload: ipv4({ src: '10.0.0.1', dst: '10.0.0.2', dontFragment: true, payload: new Uint8Array(1480) }),
+  }),
+  frame({
+    src: 3,
+    dst: 0x02020205,
+    type: 0x0800,
+    payload: ipv4({
+      src: '10.0.0.1',
+      dst: '10.0.0.2',
+      protocol: 6,
+      payload: tcp({ src: '10.0.0.1', dst: '10.0.0.2' }, { flags: 2, options: [2, 4, 5, 180] }),
+    }),
+  }),
+  arp({ sha: 3, spa: '10.0.0.3', tpa: '10.0.0.4' }),
+  arp({ op: 2, sha: 4, spa: '10.0.0.4', tha: 3, tpa: '10.0.0.3' }),
+  frame({
+    src: 3,
+    dst: 4,
+    type: 0x86dd,
+    payload: ipv6({
+      src: 'fd00::1',
+      dst: 'fd00::2',
+      tos: 2,
+      payload: udp({ src: 'fd00::1', dst: 'fd00::2' }),
+    }),
+  }),
+]
 
 class Source implements Port {
   readonly index: number
@@ -58,6 +109,12 @@ class Source implements Port {
       bytes[at + 13] = 0
       bytes[at + 14] = (turn & 7) << 5
       bytes[at + 15] = turn % 3 === 0 ? 10 : 20
+      if (turn % 7 === 0) {
+        const special = SPECIALS[turn % SPECIALS.length]
+        bytes.set(special, at)
+        meta[m + Meta.Len] = special.length
+      }
+      meta[m + Meta.Port] = this.index
     }
     batch.n = n
     countRx(this.host, this.index, n, n * FRAME)
@@ -80,7 +137,7 @@ class Source implements Port {
   close(): void {}
 }
 
-const engine = new Engine(planeMemory(256))
+const engine = new Engine(planeMemory(1024))
 const settings = { agingS: 2, limit: 1000, reservedOpen: 0 }
 engine.apply({ op: 'switch-add', id: 0, name: 'lan', fdb: HashTable.memory(1000, 1), settings })
 for (let i = 0; i < PORTS; i++) {
@@ -93,12 +150,94 @@ for (let i = 0; i < PORTS; i++) {
   )
 }
 
+/** Datagrams: a header in front of what a Source makes, from 16 remotes; and a kernel that takes all there is. */
+const source = new Source(engine, UNDERLAY)
+let sockets: UdpAttachment
+let datagrams = 0
+const real = engine.io
+const io: Io = {
+  attach: () => 0,
+  attachUdp(given) {
+    sockets = given
+    return 1
+  },
+  detach() {},
+  update() {},
+  rx() {
+    const { batch, pool } = engine
+    source.rx(batch)
+    engine.memory.counters[UNDERLAY * COUNTER_WORDS + Counter.RxPackets] -= batch.n
+    for (let i = 0; i < batch.n; i++) {
+      const at = batch.slots[i] * SLOT_SIZE + HEADROOM - 8
+      const turn = datagrams++
+      pool.view.setInt32(at, turn % 101 === 0 ? 0 : 0x08000000)
+      pool.view.setInt32(at + 4, (turn % 103 === 0 ? 8 : 7) << 8)
+      const m = batch.slots[i] << META_SHIFT
+      pool.meta[m + Meta.Head] -= 8
+      pool.meta[m + Meta.Len] += 8
+      const info = sockets.info
+      info[(i << INFO_SHIFT) + Info.Family] = 4
+      info[(i << INFO_SHIFT) + Info.Address0] = 0x0a000000 | (turn % 997 === 0 ? turn : turn & 15)
+      info[(i << INFO_SHIFT) + Info.Tos] = turn & 3
+    }
+    return batch.n
+  },
+  tx(_device, at, count) {
+    for (let i = at; i < at + count; i++)
+      sockets.sends[(i << SEND_SHIFT) + Send.Result] = i % 41 === 0 ? -11 : 100
+    return count
+  },
+  wait: () => 0,
+  tick() {},
+  close() {
+    real.close()
+  },
+}
+;(engine as { io: Io }).io = io
+const remotes = Array.from({ length: 4 }, (_, i) => ({ address: [0x0a000000 | i], scope: 0 }))
+engine.apply({
+  op: 'vtep-add',
+  id: 1,
+  name: 'vtep',
+  index: UNDERLAY,
+  sockets: { fds: [], receivers: 1, senders: 4 },
+  settings: { local: [1], port: 4789, mtu: 1500, df: 'inherit', ttl: 0, groupTtl: 1, tos: -1, strict: false },
+  memory: vtepMemory(64, 256, 64, 3),
+})
+engine.apply({
+  op: 'port-add',
+  switch: 0,
+  spec: {
+    type: 'vxlan',
+    index: TUNNEL,
+    name: 'tunnel',
+    mtu: 65535,
+    vtep: 1,
+    vni: 7,
+    settings: {
+      remotes,
+      group: { address: [0xef010101 | 0], scope: 2 },
+      statics: [],
+      learning: true,
+      limit: 0,
+      agingS: 2,
+      suppress: true,
+      clampMss: true,
+      innerVlan: 'keep',
+      accept: 'any',
+    },
+  },
+  settings: settingsOf({ mtu: 65535, vlan: { mode: 'trunk', allowed: [10, 20], native: 1 } }),
+})
+
 let nowMs = 1
 let seen = 0
 /** The clock moves 0.25 ms a breath: the tick, ageing and the sweep happen in the run, too. */
 function run(packets: number): void {
   for (const until = seen + packets; seen < until; seen += PORTS * (BATCH / 2)) {
     for (let i = 0; i < PORTS; i++) engine.ready(i)
+    engine.ready(UNDERLAY)
+    engine.memory.clock[Clock.MonotonicMs] = nowMs
     engine.service(nowMs)
     nowMs += 0.25
   }
@@ -129,10 +268,17 @@ const collected = collections.slice()
 
 let rx = 0
 for (let i = 0; i < PORTS; i++) rx += engine.memory.counters[i * COUNTER_WORDS + Counter.RxPackets]
+const of = (port: number, which: Counter): number => engine.memory.counters[port * COUNTER_WORDS + which]
+const tunnel = {
+  rx: of(TUNNEL, Counter.RxPackets),
+  tx: of(TUNNEL, Counter.TxPackets),
+  made: of(TUNNEL, Counter.Made),
+}
 engine.close()
 console.log(
   JSON.stringify({
     packets: rx,
+    tunnel,
     collections: collected,
     heapGrown: after.heapUsed - before.heapUsed,
     residentGrown: after.rss - before.rss,

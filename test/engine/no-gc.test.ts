@@ -15,6 +15,9 @@ test('a million packets cause no garbage collection and leave no memory behind',
   const out = execFileSync(process.execPath, [...flags, main], { encoding: 'utf8', timeout: 60_000 })
   const result = JSON.parse(out)
   expect(result.packets).toBeGreaterThanOrEqual(2_000_000)
+  expect(result.tunnel.rx).toBeGreaterThan(100_000)
+  expect(result.tunnel.tx).toBeGreaterThan(100_000)
+  expect(result.tunnel.made).toBeGreaterThan(10_000)
   expect(result.collections).toEqual([])
   // One semi-space is 1 MiB: less than a byte a packet: numbers boxed once a breath, and the optimiser's own work is in it.
   expect(result.heapGrown).toBeLessThan(768 * 1024)

@@ -1,7 +1,8 @@
-/** A short run of the fuzzer; the long one is `node test/fuzz/switch.mjs`. */
+/** A short run of the fuzzers; the long ones are `node test/fuzz/switch.mjs [--tunnel]`. */
 import { expect, test } from 'vitest'
 import { DROPS } from '../../src/packet/drop.ts'
 import { fuzz } from './switch.ts'
+import { fuzz as fuzzTunnel } from './tunnel.ts'
 
 test.each([1, 2, 3, 4])(
   'fifty thousand mutated frames leave the plane whole, seed %i',
@@ -36,3 +37,15 @@ test('it comes by every reason that a switch has to drop a packet', () => {
   const switches = all.slice(0, all.indexOf('locked') + 1)
   expect(switches.filter((name) => !reasons.has(name) && !others.includes(name))).toEqual([])
 })
+
+test.each([1, 2, 3])(
+  'fifty thousand mutated datagrams leave the plane whole, seed %i',
+  (seed) => {
+    const { reasons } = fuzzTunnel({ frames: 50_000, seed })
+    const found = new Set(reasons.map(([name]) => name))
+    // And it comes by every reason that a tunnel has.
+    const tunnel = DROPS.map(([name]) => name).filter((name) => name.startsWith('tunnel-'))
+    expect(tunnel.filter((name) => !found.has(name))).toEqual([])
+  },
+  60_000,
+)

@@ -1,6 +1,6 @@
-// The long run of the fuzzer: bundles switch.ts and runs it.
+// The long run of a fuzzer: bundles switch.ts, or tunnel.ts, and runs it.
 //
-//     node test/fuzz/switch.mjs [--frames 10000000] [--seed N]
+//     node test/fuzz/switch.mjs [--tunnel] [--frames 10000000] [--seed N]
 //
 // The seed is printed; the same seed and count repeat the run. A failure ends with exit code 1 and the
 // frames of the batch that broke it, to be kept in corpus/ when it was worth it.
@@ -8,14 +8,16 @@ import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { bundle, forget } from './build.mjs'
 
-const { values } = parseArgs({ options: { frames: { type: 'string' }, seed: { type: 'string' } } })
+const { values } = parseArgs({
+  options: { frames: { type: 'string' }, seed: { type: 'string' }, tunnel: { type: 'boolean' } },
+})
 const frames = Number(values.frames ?? 10_000_000)
 const seed = Number(values.seed ?? Date.now() % 2 ** 31)
 if (!(frames > 0) || !Number.isInteger(seed)) {
-  console.error('usage: node test/fuzz/switch.mjs [--frames N] [--seed N]')
+  console.error('usage: node test/fuzz/switch.mjs [--tunnel] [--frames N] [--seed N]')
   process.exit(2)
 }
-const built = await bundle('test/fuzz/switch.ts', 'fuzz')
+const built = await bundle(`test/fuzz/${values.tunnel ? 'tunnel' : 'switch'}.ts`, 'fuzz')
 try {
   const { fuzz } = await import(pathToFileURL(built).href)
   console.log(`seed ${seed}, ${frames} frames`)

@@ -47,7 +47,7 @@ const SLOTS = 96
 const LIMIT = 64
 
 /** Fills batches with what the fuzzer made, and looks at everything it is told to send. */
-class FuzzPort implements Port {
+export class FuzzPort implements Port {
   readonly index: number
   readonly name: string
   mtu = 1500
@@ -87,7 +87,8 @@ class FuzzPort implements Port {
       const tag = queue.words[queue.at + 2 * i + 1]
       const m = slot << META_SHIFT
       const [head, len, strip] = [meta[m + Meta.Head], meta[m + Meta.Len], meta[m + Meta.Strip]]
-      const whole = slot >= 0 && slot < SLOTS && head >= 24 && len >= 14 && head + len <= SLOT_SIZE
+      const whole =
+        slot >= 0 && slot < this.host.pool.size && head >= 24 && len >= 14 && head + len <= SLOT_SIZE
       const tagged = (strip === 0 || strip === 4) && len - strip >= 14 && (tag & 0xfff) !== 0xfff
       if (!whole || !tagged)
         throw new Error(

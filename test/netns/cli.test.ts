@@ -57,6 +57,7 @@ const FIELDS = {
     port: 'string',
     type: 'string',
     ageS: 'number',
+    remote: 'null',
   }),
   vlans: fields<VlanRow>({
     switch: 'string',
@@ -101,6 +102,7 @@ const FIELDS = {
     poll: 'string',
     workers: 'array',
     switches: 'array',
+    vteps: 'array',
     memory: 'object',
     totals: 'object',
   }),

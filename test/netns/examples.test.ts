@@ -8,7 +8,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { FdbRow, LeaseRow } from '../../src/control/model.ts'
+import type { FdbRow, LeaseRow, TunnelRow } from '../../src/control/model.ts'
 import type { Running } from '../support/cli.ts'
 import { Place } from '../support/daemon.ts'
 import { BROADCAST, frame, reserved } from '../support/frames.ts'
@@ -191,6 +191,44 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
     expect(rows.map((r) => r.interface).sort()).toEqual(['lab', 'lan'])
     expect(rows.find((r) => r.interface === 'lan')).toMatchObject({ address: '10.96.0.10', state: 'bound' })
     expect((await example.ask('show', 'leases')).stdout).toMatch(/edge +lan +10\.96\.0\.10 /)
+  },
+
+  async 'vxlan.yaml'(example) {
+    for (const address of ['10.95.0.3', 'fd00:95::3']) expect(await example.ping('vx-a1', address)).toBe(2)
+    expect(await example.ping('vx-b1', '10.95.0.2')).toBe(2)
+    expect(example.lab.ip(example.space('vx-a1'), 'link show eth0')).toContain(' mtu 1450 ')
+    const rows = await example.json<TunnelRow[]>('show', 'tunnels', '--vtep', 'site-a')
+    expect(rows).toMatchObject([
+      {
+        remote: '198.51.100.2',
+        kind: 'listed',
+        state: 'up',
+        vnis: [77],
+        addresses: 1,
+        mtu: 1450,
+        mtuFrom: 'device',
+      },
+    ])
+    const [far] = await example.json<FdbRow[]>('show', 'fdb', '--port', 'to-b')
+    expect(far.remote).toBe('198.51.100.2')
+  },
+
+  async 'vxlan-vlans.yaml'(example) {
+    expect(await example.ping('vy-red-1', '10.96.10.2')).toBe(2)
+    expect(await example.ping('vy-blue-1', '10.96.20.2')).toBe(2)
+    // The same subnet, but another VNI.
+    example.lab.ip(example.space('vy-blue-1'), 'addr add 10.96.10.9/24 dev eth0')
+    expect(await example.ping('vy-blue-1', '10.96.10.2', 1)).toBe(0)
+    const rows = await example.json<TunnelRow[]>('show', 'tunnels', '--vtep', 'one')
+    expect(rows.map((r) => [r.remote, r.kind, r.vnis, r.mtu, r.mtuFrom])).toEqual([
+      ['2001:db8:96::2', 'listed', [10010, 10020], 1530, 'config'],
+      ['ff05::1:20', 'group', [10020], 1530, 'config'],
+    ])
+    const { stdout } = await example.ask('show', 'tunnels')
+    expect(stdout).toMatch(/^VTEP +REMOTE +STATE +VNI +MACS +MTU +PATH +HEARD /)
+    expect((await example.ask('flush', 'tunnels', '--vtep', 'one')).stdout).toMatch(
+      /^[1-9] address(es)? forgotten/,
+    )
   },
 
   async 'storm.yaml'(example) {

@@ -45,6 +45,7 @@ describe('the tables', () => {
     }
     const json = z.toJSONSchema(fileSchema, { io: 'input' }) as { properties: Record<string, unknown> }
     collect(json.properties.switches)
+    collect(json.properties.vteps)
     const shown = readme.slice(readme.indexOf('## Configuration'), readme.indexOf('## As a library'))
     expect([...names].filter((n) => !new RegExp(`\\b${n}\\b`).test(shown))).toEqual([])
   })

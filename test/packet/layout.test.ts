@@ -6,7 +6,7 @@ import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
 import { DROP_COUNT, DROPS } from '../../src/packet/drop.ts'
 import * as layout from '../../src/packet/layout.ts'
 
-const { Meta, Flag, Gso, Offload, Clock, TxResult } = layout
+const { Meta, Flag, Gso, Offload, Clock, TxResult, Send, Path, Info } = layout
 
 const here: Record<string, number> = {
   kSlotSize: layout.SLOT_SIZE,
@@ -23,6 +23,7 @@ const here: Record<string, number> = {
   kCsumOffset: Meta.CsumOffset,
   kStrip: Meta.Strip,
   kTci: Meta.Tci,
+  kRemote: Meta.Remote,
   kMetaWords: Meta.Words,
   kCsumPartial: Flag.CsumPartial,
   kCsumVerified: Flag.CsumVerified,
@@ -51,6 +52,26 @@ const here: Record<string, number> = {
   kMalformed: TxResult.Malformed,
   kErrno: TxResult.Errno,
   kTxWords: TxResult.Words,
+  kSendSlot: Send.Slot,
+  kSendPath: Send.Path,
+  kSendSocket: Send.Socket,
+  kSendTosTtl: Send.TosTtl,
+  kSendHeader0: Send.Header0,
+  kSendHeader1: Send.Header1,
+  kSendResult: Send.Result,
+  kSendTag: Send.Tag,
+  kSendWords: Send.Words,
+  kPathFamily: Path.Family,
+  kPathAddress0: Path.Address0,
+  kPathPort: Path.Port,
+  kPathScope: Path.Scope,
+  kPathWords: Path.Words,
+  kInfoFamily: Info.Family,
+  kInfoAddress0: Info.Address0,
+  kInfoPort: Info.Port,
+  kInfoTos: Info.Tos,
+  kInfoFlags: Info.Flags,
+  kInfoWords: Info.Words,
 }
 
 test('both languages agree on every number of the layout', () => {
@@ -59,6 +80,9 @@ test('both languages agree on every number of the layout', () => {
 
 test('the numbers fit each other', () => {
   expect(1 << layout.META_SHIFT).toBe(Meta.Words)
+  expect(1 << layout.SEND_SHIFT).toBe(Send.Words)
+  expect(1 << layout.PATH_SHIFT).toBe(Path.Words)
+  expect(1 << layout.INFO_SHIFT).toBe(Info.Words)
   expect(layout.MAX_FRAME).toBe(layout.SLOT_SIZE - layout.HEADROOM)
   // A 64 KiB packet behind an Ethernet header and two tags, and an odd number of cache lines.
   expect(layout.MAX_FRAME).toBeGreaterThanOrEqual(65535 + 14 + 8)

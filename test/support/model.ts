@@ -1,5 +1,12 @@
 /** Documents of the control API, for tests that only care about some of their fields. */
-import type { CounterRow, DropRow, FdbRow, PortStatus, StatusReport } from '../../src/control/model.ts'
+import type {
+  CounterRow,
+  DropRow,
+  FdbRow,
+  PortStatus,
+  StatusReport,
+  TunnelRow,
+} from '../../src/control/model.ts'
 
 export const portStatus = (fields: Partial<PortStatus> = {}): PortStatus => ({
   name: 'web',
@@ -30,6 +37,7 @@ export const fdbRow = (fields: Partial<FdbRow> = {}): FdbRow => ({
   port: 'web',
   type: 'dynamic',
   ageS: 7,
+  remote: null,
   ...fields,
 })
 
@@ -73,7 +81,41 @@ export const statusReport = (fields: Partial<StatusReport> = {}): StatusReport =
   poll: 'adaptive',
   workers: [{ state: 'running', restarts: 0 }],
   switches: [{ name: 'lan', ports: 2, up: 1, addresses: 3, limit: 65536, agingS: 300, vlanAware: true }],
+  vteps: [],
   memory: { residentBytes: 90_000_000, poolSlots: 1024 },
   totals: { in: 10, made: 2, out: 11, dropped: 1, held: 0, consumed: 0 },
+  ...fields,
+})
+
+export const tunnelRow = (fields: Partial<TunnelRow> = {}): TunnelRow => ({
+  vtep: 'underlay',
+  remote: '198.51.100.2',
+  name: null,
+  kind: 'listed',
+  state: 'up',
+  vnis: [77],
+  ports: ['lan.b'],
+  addresses: 3,
+  mtu: 1450,
+  pathMtu: 1500,
+  mtuFrom: 'device',
+  heardS: 2,
+  txPackets: 5,
+  txBytes: 5000,
+  rxPackets: 6,
+  rxBytes: 6000,
+  drops: {
+    'tunnel-too-big': 0,
+    'tunnel-unreachable': 0,
+    'no-room': 0,
+    refused: 0,
+    'tunnel-remote': 0,
+    'tunnel-tagged': 0,
+    'tunnel-ecn': 0,
+  },
+  dropped: 0,
+  learned: 3,
+  moved: 0,
+  evicted: 0,
   ...fields,
 })

@@ -1,0 +1,58 @@
+// What a tunnel finds out about its sockets once, so that no packet has to ask.
+#include "udp.h"
+
+#include <netinet/udp.h>
+
+#include <cerrno>
+
+#ifndef UDP_NO_CHECK6_TX
+#define UDP_NO_CHECK6_TX 101
+#endif
+
+namespace taploom {
+namespace {
+
+int ask(int fd, int level, int name, const char* syscall) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  if (getsockopt(fd, level, name, &value, &size) < 0) throw SysError{errno, syscall, "not a UDP socket"};
+  return value;
+}
+
+TunnelSocket inspect(int fd) {
+  TunnelSocket s;
+  s.fd = fd;
+  const int family = ask(fd, SOL_SOCKET, SO_DOMAIN, "getsockopt SO_DOMAIN");
+  if ((family != AF_INET && family != AF_INET6) ||
+      ask(fd, SOL_SOCKET, SO_PROTOCOL, "getsockopt SO_PROTOCOL") != IPPROTO_UDP)
+    throw SysError{ENOTSOCK, "getsockopt", "not a UDP socket"};
+  s.v6 = family == AF_INET6;
+  s.ttl = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, "getsockopt IPV6_UNICAST_HOPS")
+               : ask(fd, IPPROTO_IP, IP_TTL, "getsockopt IP_TTL");
+  s.tos = s.v6 ? ask(fd, IPPROTO_IPV6, IPV6_TCLASS, "getsockopt IPV6_TCLASS")
+               : ask(fd, IPPROTO_IP, IP_TOS, "getsockopt IP_TOS");
+  s.segments = !(s.v6 ? ask(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, "getsockopt UDP_NO_CHECK6_TX")
+                      : ask(fd, SOL_SOCKET, SO_NO_CHECK, "getsockopt SO_NO_CHECK"));
+  SocketAddress local{};
+  socklen_t size = sizeof local;
+  if (getsockname(fd, &local.any, &size) < 0) throw SysError{errno, "getsockname", "not a UDP socket"};
+  s.group = local.group();
+  return s;
+}
+
+std::vector<TunnelSocket> inspect_all(const std::vector<int>& fds) {
+  std::vector<TunnelSocket> sockets;
+  for (int fd : fds) sockets.push_back(inspect(fd));
+  return sockets;
+}
+
+}  // namespace
+
+UdpTunnel::UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp)
+    : arrays_(arrays),
+      sockets_(inspect_all(fds)),
+      receivers_(receivers),
+      sender_(sockets_, arrays_),
+      receiver_(sockets_, receivers_, arrays_, udp) {}
+
+}  // namespace taploom
