@@ -103,7 +103,6 @@ describe('a queue', () => {
     const answers: QueueDecision[] = [
       { verdict: 'accept', packet: packet({ ttl: 33 }, Buffer.alloc(301, 9)) },
       { verdict: 'accept', packet: Buffer.from('not a packet') },
-      { verdict: 'accept', packet: packet({ src: '127.0.0.1' }) },
       'nonsense' as QueueDecision,
     ]
     await lab.desk.register(7, ({ packet }) => {
@@ -116,12 +115,12 @@ describe('a queue', () => {
     expect([sent.length, sent.readUInt16BE(2), sent[8], sent.readUInt16BE(24)]).toEqual([329, 329, 33, 309])
     expect(onesSum(sent.subarray(0, 20))).toBe(0xffff)
     expect(onesSum(sent.subarray(20), pseudoHeader(src, dst, 17, 309))).toBe(0xffff)
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < 2; i++) {
       lab.send(0, packet())
       await lab.turn()
     }
     expect(lab.out(1)).toEqual([])
-    expect(lab.drops()).toEqual({ martian: 1, 'queue-verdict': 2 })
+    expect(lab.drops()).toEqual({ 'queue-verdict': 2 })
     expect(lab.errors[0]).toBe('the bytes are no IPv4 packet')
     lab.conserved()
   })
