@@ -32,8 +32,9 @@ import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount, RemoteFlag } from './ta
 
 /** Packets queued at most: then they are taken on at once. */
 const QUEUE = 512
-/** Stations from which on the table no longer fits the L2 cache. */
+/** Stations and remotes from which on their tables no longer fit the L2 cache. */
 const PREFETCH_FROM = 8192
+const PREFETCH_REMOTES = 4096
 const WORDS = 3
 /** Where the inner packet has none (it is not IP). */
 const DEFAULT_TTL = 64
@@ -64,6 +65,7 @@ export class Encapsulation {
   private readonly outbox: Outbox
   /** (port, slot, tag) */
   private readonly waiting = new Int32Array(QUEUE * WORDS)
+  private readonly homes = new Int32Array(QUEUE)
   private count = 0
   /** Of the packet in hand. */
   private socket = 0
@@ -115,22 +117,21 @@ export class Encapsulation {
     this.outbox.flush()
   }
 
-  /** As Switch.prefetch: first the places of all stations, then the rows of their remotes. */
+  /** As Switch.prefetch: first the places of all stations, then, if they are many, the rows of their remotes. */
   private prefetch(n: number): void {
-    const { waiting } = this
+    const { homes, remotes, waiting } = this
     const { meta, view } = this.host.pool
     const { table } = this.stations
-    const words = table.words
+    const { words } = table
     let sum = 0
-    for (let pass = 0; pass < 2; pass++) {
-      for (let i = 0, w = 0; i < n; i++, w += WORDS) {
-        const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
-        const key1 = Stations.key1(view.getUint16(at), waiting[w])
-        const place = table.home(view.getInt32(at + 2), key1) << 2
-        if (pass === 0) sum ^= words[place + 1]
-        else if (words[place + 1] !== 0) sum ^= this.remotes.touch(words[place + 2])
-      }
+    for (let i = 0, w = 0; i < n; i++, w += WORDS) {
+      const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
+      const key1 = Stations.key1(view.getUint16(at), waiting[w])
+      homes[i] = table.home(view.getInt32(at + 2), key1) << 2
+      sum ^= words[homes[i] + 1]
     }
+    if (remotes.size > PREFETCH_REMOTES)
+      for (let i = 0; i < n; i++) if (words[homes[i] + 1] !== 0) sum ^= remotes.touch(words[homes[i] + 2])
     this.fetched = sum
   }
 
