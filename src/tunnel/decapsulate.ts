@@ -45,7 +45,7 @@ export class Decapsulation {
   fetched = 0
   /** Row of the remote that the packet `open` let in came from; -1 = no room for one. */
   row = -1
-  private readonly peeked = new Int32Array(BATCH)
+  private readonly places = new Int32Array(BATCH)
   private readonly host: TunnelHost
   private readonly inner: Inner
   private readonly remotes: Remotes
@@ -74,31 +74,25 @@ export class Decapsulation {
   /** As Switch.prefetch, for slots[0 .. n) of the batch. */
   prefetch(slots: Int32Array, n: number): void {
     if (this.stations.table.size > PREFETCH_FROM) this.prefetchStations(slots, n)
-    if (this.remotes.size > PREFETCH_REMOTES) this.prefetchRemotes(n)
+    if (this.remotes.size > PREFETCH_REMOTES) this.fetched ^= this.remotes.prefetchSenders(this.info, n)
   }
 
   private prefetchStations(slots: Int32Array, n: number): void {
+    const { places } = this
     const { meta, view } = this.host.pool
     const { table } = this.stations
     const { words } = table
-    let sum = 0
+    let count = 0
     for (let i = 0; i < n; i++) {
       const m = slots[i] << META_SHIFT
       if (meta[m + Meta.Len] < vxlan.SIZE + ETHERNET) continue
       const at = slots[i] * SLOT_SIZE + meta[m + Meta.Head]
       const port = this.segments.portOf(vxlan.vni(view, at))
       const key1 = Stations.key1(view.getUint16(at + vxlan.SIZE + 6), port)
-      sum ^= words[(table.home(view.getInt32(at + vxlan.SIZE + 8), key1) << 2) + 1]
+      places[count++] = (table.home(view.getInt32(at + vxlan.SIZE + 8), key1) << 2) + 1
     }
-    this.fetched = sum
-  }
-
-  /** First where the rows' numbers are, then the rows. */
-  private prefetchRemotes(n: number): void {
-    const { info, remotes, peeked } = this
     let sum = 0
-    for (let i = 0; i < n; i++) peeked[i] = remotes.peekSender(info, i << INFO_SHIFT)
-    for (let i = 0; i < n; i++) if (peeked[i] > 0) sum ^= remotes.touch(peeked[i] - 1)
+    for (let i = 0; i < count; i++) sum ^= words[places[i]]
     this.fetched = sum
   }
 

@@ -28,7 +28,7 @@ import { SegmentFlag, type Segments } from './segments.ts'
 import { frameLength, frameRoom } from './size.ts'
 import { Stations } from './stations.ts'
 import type { Suppression } from './suppress.ts'
-import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount, RemoteFlag } from './tables.ts'
+import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount, RemoteFlag, Station } from './tables.ts'
 
 /** Packets queued at most: then they are taken on at once. */
 const QUEUE = 512
@@ -65,7 +65,7 @@ export class Encapsulation {
   private readonly outbox: Outbox
   /** (port, slot, tag) */
   private readonly waiting = new Int32Array(QUEUE * WORDS)
-  private readonly homes = new Int32Array(QUEUE)
+  private readonly places = new Int32Array(QUEUE)
   private count = 0
   /** Of the packet in hand. */
   private socket = 0
@@ -117,22 +117,19 @@ export class Encapsulation {
     this.outbox.flush()
   }
 
-  /** As Switch.prefetch: first the places of all stations, then, if they are many, the rows of their remotes. */
+  /** As Switch.prefetch: the places of all stations and then, if they are many, the rows of their remotes. */
   private prefetch(n: number): void {
-    const { homes, remotes, waiting } = this
+    const { places, remotes, waiting } = this
     const { meta, view } = this.host.pool
     const { table } = this.stations
     const { words } = table
-    let sum = 0
     for (let i = 0, w = 0; i < n; i++, w += WORDS) {
       const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
-      const key1 = Stations.key1(view.getUint16(at), waiting[w])
-      homes[i] = table.home(view.getInt32(at + 2), key1) << 2
-      sum ^= words[homes[i] + 1]
+      places[i] = table.home(view.getInt32(at + 2), Stations.key1(view.getUint16(at), waiting[w])) << 2
     }
-    if (remotes.size > PREFETCH_REMOTES)
-      for (let i = 0; i < n; i++) if (words[homes[i] + 1] !== 0) sum ^= remotes.touch(words[homes[i] + 2])
-    this.fetched = sum
+    // The row stands in the same line as the key; a free place says 0, and one row more is read.
+    for (let i = 0; i < n; i++) places[i] = words[places[i] + 2] & Station.RowMask
+    this.fetched = remotes.size > PREFETCH_REMOTES ? remotes.prefetch(places, n) : places[n - 1]
   }
 
   private packet(port: number, slot: number, tag: number, nowS: number): void {
