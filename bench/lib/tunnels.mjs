@@ -163,7 +163,8 @@ export function manyReport(ns, packetUs) {
   const lines = ['1000 VNIs and 100,000 remote addresses against one VNI and ten, ns per packet:', '']
   for (const [talk, label] of [
     ['among', '10 stations talk'],
-    ['spread', 'all of them talk, in random order'],
+    ['spread', 'all talk, behind 100 remotes'],
+    ['wide', 'all talk, each its own remote'],
   ]) {
     const extra = ns[`${talk}In`] + ns[`${talk}Out`] - ns.fewIn - ns.fewOut
     const both = `in ${ns.fewIn.toFixed(0)} -> ${ns[`${talk}In`].toFixed(0)}, out ${ns.fewOut.toFixed(0)} -> ${ns[`${talk}Out`].toFixed(0)}`

@@ -11,7 +11,7 @@
  * and nothing is counted or copied to share it. A queue that is full in the middle of a round is sent then,
  * and so is everything when the pool is empty: what the round has made goes back, and it can make more.
  */
-import type { Batch } from '../packet/batch.ts'
+import { Batch } from '../packet/batch.ts'
 import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
 import { BATCH } from '../packet/layout.ts'
@@ -40,6 +40,8 @@ export class Pipeline {
   /** Ports whose turn follows. */
   private readonly following: Int32Array
   private followCount = 0
+  /** A part of the batch in hand, whose slots it lists again. */
+  private readonly part = new Batch(new Int32Array(BATCH))
   /** Told when a port's device is gone. */
   private readonly failed: (port: number, errno: number) => void
 
@@ -84,14 +86,39 @@ export class Pipeline {
     this.following[this.followCount++] = port
   }
 
-  /** These ports have no followers of their own: what they receive came out of a tunnel. */
+  /**
+   * Many ports with few packets each share the batch: what one received stays in its places until all had their
+   * turn, so that everything is sent at once. A port's stage sees its part alone. These ports have no followers of
+   * their own: what they receive came out of a tunnel.
+   */
   private runFollowing(batch: Batch, nowMs: number): void {
+    const { part } = this
     const n = this.followCount
     this.followCount = 0
+    let used = 0
     for (let i = 0; i < n; i++) {
       const port = this.portOf[this.following[i]]
-      if (port !== null) this.run(batch, port, nowMs)
+      if (port === null) continue
+      const held = port.held()
+      const most = held < BATCH ? held : BATCH
+      // Taken slots are replaced first: a decorator may draw from the pool what the batch needs for that.
+      if (used > 0 && (used + most > BATCH || batch.taken > 0)) {
+        this.settle(batch)
+        used = 0
+      }
+      for (let k = 0; k < most; k++) part.slots[k] = batch.slots[used + k]
+      const received = port.rx(part)
+      for (let k = 0; k < most; k++) batch.slots[used + k] = part.slots[k]
+      if (received <= 0) {
+        if (received < 0) this.failed(port.index, received)
+        continue
+      }
+      used += received
+      const stage = this.stageOf[port.index]
+      if (stage === null) drop(this.counters, port.index, Drop.NoEgress, received)
+      else stage.process(part, port.index, nowMs)
     }
+    this.settle(batch)
   }
 
   /** Ends a round: sends what is queued; packets nobody took go back to where they belong. */
@@ -118,6 +145,8 @@ export class Pipeline {
     // A port may write into its queue.
     for (let i = 0; i < count; i++) early[i] = ports.queue[index * QUEUE_WORDS + 2 * i]
     this.send(index)
+    // A tunnel puts off sending until the round is over; these slots are free before that.
+    this.portOf[index]?.flush?.()
     for (let i = 0; i < count; i++) loose.free(pool, early[i])
   }
 

@@ -41,6 +41,10 @@ export class EngineTunnelHost implements TunnelHost {
     return copy
   }
 
+  foresee(port: number, slots: Int32Array, n: number): void {
+    this.engine.pipeline.stageOf[port]?.foresee?.(slots, n)
+  }
+
   follow(port: number): void {
     this.engine.pipeline.follow(port)
   }

@@ -1,6 +1,5 @@
 /** Commands about VTEPs and their VXLAN ports, and how the parts of tunnel/ are put together. */
 import type { UdpAttachment } from '../native.ts'
-import { Inbox } from '../packet/inbox.ts'
 import { BATCH, Clock } from '../packet/layout.ts'
 import { UdpPort } from '../port/udp.ts'
 import { VxlanPort } from '../port/vxlan.ts'
@@ -89,9 +88,8 @@ function attachmentOf(vtep: Vtep, { fds, receivers }: VtepSockets): UdpAttachmen
 /** @throws Error with a sentence when the port cannot be; nothing was changed then */
 export function openVxlan(engine: Engine, spec: Extract<PortSpec, { type: 'vxlan' }>): VxlanPort {
   const vtep = needVtep(engine, spec.vtep)
-  const inbox = new Inbox()
-  addSegment(vtep, spec.index, spec.vni, inbox, spec.settings, seconds(engine))
-  return new VxlanPort(engine, vtep, inbox, spec.index, spec.name, spec.mtu)
+  addSegment(vtep, spec.index, spec.vni, spec.settings, seconds(engine))
+  return new VxlanPort(engine, vtep, vtep.segments.inboxes, spec.index, spec.name, spec.mtu)
 }
 
 function needVtep(engine: Engine, id: number): Vtep {
@@ -102,7 +100,7 @@ function needVtep(engine: Engine, id: number): Vtep {
 
 function vtepOf(engine: Engine, index: number): Vtep {
   for (const stage of engine.stages) {
-    if (stage instanceof Vtep && stage.segments.inboxes[index] !== null) return stage
+    if (stage instanceof Vtep && stage.segments.present[index] !== 0) return stage
   }
   throw new Error(`port ${index} is not a VXLAN port`)
 }

@@ -24,6 +24,8 @@ export interface TunnelHost {
   make(len: number): number
   /** A copy of a packet that lives as long as this round; -1 = no slot. */
   copy(slot: number): number
+  /** Tells the stage of a port what comes (Stage.foresee). */
+  foresee(port: number, slots: Int32Array, n: number): void
   /** Asks for the turn of a port right after this round. */
   follow(port: number): void
   /** Asks for the turn of a port in the next breath. */

@@ -10,7 +10,7 @@
  */
 import type { Batch } from '../packet/batch.ts'
 import { COUNTER_WORDS, Counter } from '../packet/counters.ts'
-import type { Inbox } from '../packet/inbox.ts'
+import type { Inboxes } from '../packet/inbox.ts'
 import { BATCH, META_SHIFT, Meta } from '../packet/layout.ts'
 import type { Tunnel } from '../packet/tunnel.ts'
 import type { Port, PortHost, TxQueue } from './port.ts'
@@ -22,33 +22,34 @@ export class VxlanPort implements Port {
   readonly timed = false
   private readonly host: PortHost
   private readonly tunnel: Tunnel
-  private readonly inbox: Inbox
+  private readonly inboxes: Inboxes
 
-  constructor(host: PortHost, tunnel: Tunnel, inbox: Inbox, index: number, name: string, mtu: number) {
+  constructor(host: PortHost, tunnel: Tunnel, inboxes: Inboxes, index: number, name: string, mtu: number) {
     this.host = host
     this.tunnel = tunnel
-    this.inbox = inbox
+    this.inboxes = inboxes
     this.index = index
     this.name = name
     this.mtu = mtu
   }
 
   rx(batch: Batch): number {
-    const { host, inbox } = this
+    const { host, inboxes, index } = this
     const { pool } = host
     const { slots } = batch
-    const n = inbox.count < BATCH ? inbox.count : BATCH
+    const waiting = inboxes.count[index]
+    const n = waiting < BATCH ? waiting : BATCH
     let supers = 0
     for (let i = 0; i < n; i++) {
       pool.release(slots[i])
-      const slot = inbox.take()
+      const slot = inboxes.take(index)
       slots[i] = slot
       if (pool.meta[(slot << META_SHIFT) + Meta.GsoSize] !== 0) supers++
     }
     batch.n = n
     host.supers = (host.supers + supers) | 0
-    host.memory.counters[this.index * COUNTER_WORDS + Counter.Held] -= n
-    if (inbox.count > 0) host.ready(this.index)
+    host.memory.counters[index * COUNTER_WORDS + Counter.Held] -= n
+    if (waiting > n) host.ready(index)
     return n
   }
 
@@ -62,7 +63,7 @@ export class VxlanPort implements Port {
   }
 
   held(): number {
-    return this.inbox.count
+    return this.inboxes.count[this.index]
   }
 
   due(): number {
@@ -70,7 +71,8 @@ export class VxlanPort implements Port {
   }
 
   close(): void {
-    while (this.inbox.count > 0) this.host.pool.release(this.inbox.take())
+    const { host, inboxes, index } = this
+    while (inboxes.count[index] > 0) host.pool.release(inboxes.take(index))
     this.tunnel.remove(this.index)
   }
 }

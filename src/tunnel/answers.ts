@@ -158,8 +158,7 @@ export class Answers {
   private start(port: number, slot: number, tag: number, payload: number): number {
     const { pool } = this.host
     const { bytes, meta, view } = pool
-    const inbox = this.segments.inboxes[port]
-    if (inbox === null || inbox.count === INBOX) return -1
+    if (this.segments.inboxes.count[port] === INBOX) return -1
     const above = this.above(slot, tag)
     const made = this.host.make(above + payload)
     if (made < 0) return -1
@@ -191,7 +190,7 @@ export class Answers {
     const { counters } = host
     meta[(made << META_SHIFT) + Meta.Port] = port
     meta[(made << META_SHIFT) + Meta.Remote] = -1
-    this.segments.inboxes[port]!.put(made)
+    this.segments.inboxes.put(port, made)
     counters[port * COUNTER_WORDS + Counter.Made]++
     counters[port * COUNTER_WORDS + Counter.Held]++
     host.ready(port)

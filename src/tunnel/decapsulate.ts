@@ -13,7 +13,7 @@
  */
 import { drop } from '../packet/counters.ts'
 import { Drop } from '../packet/drop.ts'
-import { Flag, Gso, INFO_SHIFT, Info, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
+import { BATCH, Flag, Gso, INFO_SHIFT, Info, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
 import type { TunnelHost } from '../packet/tunnel.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
@@ -29,7 +29,9 @@ import { Heard, Stations } from './stations.ts'
 import type { Suppression } from './suppress.ts'
 import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount } from './tables.ts'
 
+/** Stations and remotes from which on their tables no longer fit the L2 cache. */
 const PREFETCH_FROM = 8192
+const PREFETCH_REMOTES = 4096
 
 export class Decapsulation {
   /** From VtepSettings, by Vtep.set. */
@@ -43,6 +45,7 @@ export class Decapsulation {
   fetched = 0
   /** Row of the remote that the packet `open` let in came from; -1 = no room for one. */
   row = -1
+  private readonly places = new Int32Array(BATCH)
   private readonly host: TunnelHost
   private readonly inner: Inner
   private readonly remotes: Remotes
@@ -70,25 +73,26 @@ export class Decapsulation {
 
   /** As Switch.prefetch, for slots[0 .. n) of the batch. */
   prefetch(slots: Int32Array, n: number): void {
-    const { info, remotes, stations } = this
-    if (stations.table.size <= PREFETCH_FROM && remotes.size <= PREFETCH_FROM) return
+    if (this.stations.table.size > PREFETCH_FROM) this.prefetchStations(slots, n)
+    if (this.remotes.size > PREFETCH_REMOTES) this.fetched ^= this.remotes.prefetchSenders(this.info, n)
+  }
+
+  private prefetchStations(slots: Int32Array, n: number): void {
+    const { places } = this
     const { meta, view } = this.host.pool
-    const { table } = stations
-    let sum = 0
+    const { table } = this.stations
+    const { words } = table
+    let count = 0
     for (let i = 0; i < n; i++) {
       const m = slots[i] << META_SHIFT
       if (meta[m + Meta.Len] < vxlan.SIZE + ETHERNET) continue
       const at = slots[i] * SLOT_SIZE + meta[m + Meta.Head]
       const port = this.segments.portOf(vxlan.vni(view, at))
-      if (port < 0) continue
       const key1 = Stations.key1(view.getUint16(at + vxlan.SIZE + 6), port)
-      sum ^= table.words[(table.home(view.getInt32(at + vxlan.SIZE + 8), key1) << 2) + 1]
-      sum ^= remotes.peekSender(info, i << INFO_SHIFT)
+      places[count++] = (table.home(view.getInt32(at + vxlan.SIZE + 8), key1) << 2) + 1
     }
-    for (let i = 0; i < n; i++) {
-      const row = remotes.peekSender(info, i << INFO_SHIFT) - 1
-      if (row >= 0) sum ^= remotes.touch(row)
-    }
+    let sum = 0
+    for (let i = 0; i < count; i++) sum ^= words[places[i]]
     this.fetched = sum
   }
 

@@ -28,12 +28,13 @@ import { SegmentFlag, type Segments } from './segments.ts'
 import { frameLength, frameRoom } from './size.ts'
 import { Stations } from './stations.ts'
 import type { Suppression } from './suppress.ts'
-import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount, RemoteFlag } from './tables.ts'
+import { COUNT_SHIFT, REMOTE_SHIFT, Remote, RemoteCount, RemoteFlag, Station } from './tables.ts'
 
 /** Packets queued at most: then they are taken on at once. */
 const QUEUE = 512
-/** Stations from which on the table no longer fits the L2 cache. */
+/** Stations and remotes from which on their tables no longer fit the L2 cache. */
 const PREFETCH_FROM = 8192
+const PREFETCH_REMOTES = 4096
 const WORDS = 3
 /** Where the inner packet has none (it is not IP). */
 const DEFAULT_TTL = 64
@@ -64,6 +65,7 @@ export class Encapsulation {
   private readonly outbox: Outbox
   /** (port, slot, tag) */
   private readonly waiting = new Int32Array(QUEUE * WORDS)
+  private readonly places = new Int32Array(QUEUE)
   private count = 0
   /** Of the packet in hand. */
   private socket = 0
@@ -115,23 +117,19 @@ export class Encapsulation {
     this.outbox.flush()
   }
 
-  /** As Switch.prefetch: first the places of all stations, then the rows of their remotes. */
+  /** As Switch.prefetch: the places of all stations and then, if they are many, the rows of their remotes. */
   private prefetch(n: number): void {
-    const { waiting } = this
+    const { places, remotes, waiting } = this
     const { meta, view } = this.host.pool
     const { table } = this.stations
-    const words = table.words
-    let sum = 0
-    for (let pass = 0; pass < 2; pass++) {
-      for (let i = 0, w = 0; i < n; i++, w += WORDS) {
-        const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
-        const key1 = Stations.key1(view.getUint16(at), waiting[w])
-        const place = table.home(view.getInt32(at + 2), key1) << 2
-        if (pass === 0) sum ^= words[place + 1]
-        else if (words[place + 1] !== 0) sum ^= this.remotes.touch(words[place + 2])
-      }
+    const { words } = table
+    for (let i = 0, w = 0; i < n; i++, w += WORDS) {
+      const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
+      places[i] = table.home(view.getInt32(at + 2), Stations.key1(view.getUint16(at), waiting[w])) << 2
     }
-    this.fetched = sum
+    // The row stands in the same line as the key; a free place says 0, and one row more is read.
+    for (let i = 0; i < n; i++) places[i] = words[places[i] + 2] & Station.RowMask
+    this.fetched = remotes.size > PREFETCH_REMOTES ? remotes.prefetch(places, n) : places[n - 1]
   }
 
   private packet(port: number, slot: number, tag: number, nowS: number): void {

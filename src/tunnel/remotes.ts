@@ -5,7 +5,7 @@
  * one goes when it has no addresses and was silent for IDLE_S, or when the table is full and it is the
  * poorest, then longest silent, of a few candidates: so senders of many source addresses push out each other.
  */
-import { Info } from '../packet/layout.ts'
+import { BATCH, Info } from '../packet/layout.ts'
 import { RowIndex } from './row-index.ts'
 import {
   COUNT_SHIFT,
@@ -32,6 +32,7 @@ export class Remotes {
   holders = 0
   learned = 0
   private readonly index: RowIndex
+  private readonly fetching = new Int32Array(BATCH)
   private hand = 0
   private sweepHand = 0
 
@@ -70,15 +71,33 @@ export class Remotes {
     )
   }
 
-  /** Row + 1 where the search for that sender starts: for a prefetch. */
-  peekSender(info: Int32Array, i: number): number {
-    return this.index.peek(
-      info[i + Info.Family],
-      info[i + Info.Address0],
-      info[i + Info.Address0 + 1],
-      info[i + Info.Address0 + 2],
-      info[i + Info.Address0 + 3],
-    )
+  /**
+   * Reads what a look-up of the senders info[0 .. n) will read, and the rows and counters behind: in loops that
+   * are nothing but loads, see Switch.prefetch.
+   */
+  prefetchSenders(info: Int32Array, n: number): number {
+    const { index, fetching } = this
+    for (let i = 0, at = 0; i < n; i++, at += Info.Words) {
+      fetching[i] = index.placeOf(
+        info[at + Info.Family],
+        info[at + Info.Address0],
+        info[at + Info.Address0 + 1],
+        info[at + Info.Address0 + 2],
+        info[at + Info.Address0 + 3],
+      )
+    }
+    const { places } = index
+    for (let i = 0; i < n; i++) fetching[i] = places[fetching[i]] - 1
+    return this.prefetch(fetching, n)
+  }
+
+  /** Reads rows (-1 = none) and their counters. */
+  prefetch(rows: Int32Array, n: number): number {
+    const { words, counters } = this
+    let sum = 0
+    for (let i = 0; i < n; i++) if (rows[i] >= 0) sum ^= words[(rows[i] << REMOTE_SHIFT) + Remote.Flags]
+    for (let i = 0; i < n; i++) if (rows[i] >= 0) sum ^= counters[rows[i] << COUNT_SHIFT] | 0
+    return sum
   }
 
   /** A row for a sender that has none. -1 when there is no room. */
@@ -152,11 +171,6 @@ export class Remotes {
     this.learned -= held
     this.words[at + Remote.Generation] = (this.words[at + Remote.Generation] + 1) & Station.GenerationMask
     this.words[at + Remote.Addresses] = 0
-  }
-
-  /** Reads the row that an entry names, for a prefetch. */
-  touch(value: number): number {
-    return this.words[((value & Station.RowMask) << REMOTE_SHIFT) + Remote.Flags]
   }
 
   /** What an entry learned of the remote now says (tables.ts). */

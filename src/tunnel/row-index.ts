@@ -12,7 +12,7 @@ export class RowIndex {
   size = 0
   private readonly shift: number
   /** Row + 1, or 0 = free. */
-  private readonly places: Int32Array
+  readonly places: Int32Array
   private readonly mask: number
   private readonly seed: number
   /** Free rows: a stack, lowest number on top. */
@@ -46,9 +46,9 @@ export class RowIndex {
     return (h ^ (h >>> 14)) & this.mask
   }
 
-  /** What `find` reads first: row + 1 of whoever has that place, or 0. For a prefetch. */
-  peek(k: number, a0: number, a1: number, a2: number, a3: number): number {
-    return this.places[this.hash(k, a0, a1, a2, a3)]
+  /** Where in `places` the search for this key starts: for a prefetch. */
+  placeOf(k: number, a0: number, a1: number, a2: number, a3: number): number {
+    return this.hash(k, a0, a1, a2, a3)
   }
 
   /** The row with this key, or -1. */

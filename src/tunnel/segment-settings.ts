@@ -1,5 +1,4 @@
 /** A VXLAN port's settings, written into the tables that the stage reads. Cold: commands of the control thread. */
-import type { Inbox } from '../packet/inbox.ts'
 import { HashTable } from '../table/hash.ts'
 import type { Bindings } from './bindings.ts'
 import type { Remotes } from './remotes.ts'
@@ -22,16 +21,15 @@ export function addSegment(
   tables: SegmentTables,
   port: number,
   vni: number,
-  inbox: Inbox,
   settings: VxlanSettings,
   nowS: number,
 ): void {
   const { segments } = tables
-  if (segments.inboxes[port] !== null) throw new Error(`port ${port} is a VXLAN port already`)
+  if (segments.present[port] !== 0) throw new Error(`port ${port} is a VXLAN port already`)
   if (segments.portOf(vni) >= 0) throw new Error(`VNI ${vni} is in use on this VTEP`)
   segments.vnis.insert(vni, 1, port, 0)
   segments.header[port] = vni << 8
-  segments.inboxes[port] = inbox
+  segments.present[port] = 1
   try {
     setSegment(tables, port, settings, nowS)
   } catch (error) {
@@ -119,7 +117,7 @@ function leave({ segments, remotes, stations }: SegmentTables, port: number, row
 
 export function removeSegment(tables: SegmentTables, port: number): void {
   const { segments, stations, bindings } = tables
-  if (segments.inboxes[port] === null) return
+  if (segments.present[port] === 0) return
   stations.flush(port, -1, true)
   bindings.flush(port)
   for (const row of pinned.get(segments)?.get(port) ?? []) leave(tables, port, row)
@@ -127,5 +125,5 @@ export function removeSegment(tables: SegmentTables, port: number): void {
   segments.vnis.remove(segments.vnis.find(segments.header[port] >>> 8, 1))
   segments.lists[port] = NOBODY
   segments.group[port] = -1
-  segments.inboxes[port] = null
+  segments.present[port] = 0
 }

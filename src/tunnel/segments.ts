@@ -3,7 +3,7 @@
  * The VXLAN ports of a VTEP: parallel arrays by port index, so that the stage reads numbers. Cold code
  * (segment-settings.ts) fills them; a VNI is found by a small hash table.
  */
-import type { Inbox } from '../packet/inbox.ts'
+import { Inboxes } from '../packet/inbox.ts'
 import { MAX_PORTS } from '../packet/layout.ts'
 import { HashTable } from '../table/hash.ts'
 
@@ -30,12 +30,19 @@ export class Segments {
   readonly group = new Int32Array(MAX_PORTS).fill(-1)
   /** Rows that floods go to. */
   readonly lists: Int32Array[] = new Array(MAX_PORTS).fill(NOBODY)
-  /** Where packets for the port wait for its turn; null = the port is none of this VTEP's. */
-  readonly inboxes: (Inbox | null)[] = new Array(MAX_PORTS).fill(null)
+  /** 1 = the port is one of this VTEP's. */
+  readonly present = new Uint8Array(MAX_PORTS)
+  /** Where packets wait for their port's turn. */
+  readonly inboxes: Inboxes
   /** VNI -> port index. */
   readonly vnis = new HashTable(HashTable.memory(MAX_PORTS, SEED))
   /** (row, port + 1) -> how often the port names that remote. */
   named = new HashTable(HashTable.memory(16, SEED))
+
+  /** @param slots of the pool */
+  constructor(slots: number) {
+    this.inboxes = new Inboxes(slots)
+  }
 
   /** Port index of a VNI, or -1. */
   portOf(vni: number): number {

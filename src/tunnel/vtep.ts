@@ -39,7 +39,7 @@ export class Vtep implements Stage, Tunnel {
   readonly remotes: Remotes
   readonly stations: Stations
   readonly bindings: Bindings
-  readonly segments = new Segments()
+  readonly segments: Segments
   readonly outbox: Outbox
   /** Rows of packet/layout.ts Info: where the packets of the last receive came from. */
   readonly info = new Int32Array(BATCH << INFO_SHIFT)
@@ -57,6 +57,7 @@ export class Vtep implements Stage, Tunnel {
     this.underlay = underlay
     const inner = new Inner(host.pool)
     const { counters } = host
+    this.segments = new Segments(host.pool.size)
     this.remotes = new Remotes(memory, seed)
     const { remotes, segments, info } = this
     this.stations = new Stations(memory.addresses, remotes, counters)
@@ -98,20 +99,21 @@ export class Vtep implements Stage, Tunnel {
   }
 
   process(batch: Batch, port: number, nowMs: number): void {
-    const { decapsulation, host, segments } = this
+    const { decapsulation, host } = this
+    const { inboxes } = this.segments
     const { counters, pool } = host
     const { meta } = pool
     const { slots } = batch
     const n = batch.n
     const nowS = (nowMs / 1000) | 0
+    let parts = 0
     decapsulation.prefetch(slots, n)
     for (let i = 0; i < n; i++) {
       const slot = slots[i]
       const to = decapsulation.open(i, slot, port, nowS)
       if (to < 0) continue
-      const inbox = segments.inboxes[to]!
       // The batch's replacements come from the same pool.
-      if (pool.available <= batch.taken || !inbox.put(slot)) {
+      if (pool.available <= batch.taken || !inboxes.put(to, slot)) {
         drop(counters, port, pool.available <= batch.taken ? Drop.NoSlot : Drop.QueueFull)
         continue
       }
@@ -126,8 +128,11 @@ export class Vtep implements Stage, Tunnel {
       counters[own + Counter.RxBytes] += meta[m + Meta.Len]
       counters[own + Counter.Held]++
       if (meta[m + Meta.GsoSize] !== 0) counters[own + Counter.RxSuper]++
-      if (inbox.count === 1) host.follow(to)
+      if (inboxes.count[to] !== 1) continue
+      host.follow(to)
+      parts++
     }
+    if (parts > 1) host.foresee(meta[(slots[0] << META_SHIFT) + Meta.Port], slots, n)
     batch.n = 0
   }
 

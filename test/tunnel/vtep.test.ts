@@ -1,6 +1,7 @@
 /** Stories of tunnel endpoints: sites, stations, and what the VTEP remembers of them. */
 import { describe, expect, test } from 'vitest'
 import { Counter } from '../../src/packet/counters.ts'
+import { META_SHIFT, Meta } from '../../src/packet/layout.ts'
 import { RemoteCount } from '../../src/tunnel/tables.ts'
 import { BROADCAST, frame, group, numbered, numberIn, station } from '../support/frames.ts'
 import { encapsulated, Internet, remote, type Site, TUNNEL, UNDERLAY, vxlanSettings } from './lab.ts'
@@ -476,6 +477,24 @@ describe('settings while traffic flows', () => {
     second.send('web', frame({ src: A, dst: B }), frame({ src: A, dst: 9 }))
     expect(second.datagrams().map((d) => d.to)).toEqual([THERE, YONDER])
     expect(second.vtep.stations.table.size).toBe(2)
+  })
+})
+
+describe('packets made in a round', () => {
+  test('are sent before their slots are used again in the same round', () => {
+    const here = new Internet().site(HERE, {}, { remotes: [THERE] }, { slots: 64 + 66 })
+    const { pool, pipeline, ports, batch } = here.fabric.engine
+    for (let i = 0; i < 300; i++) {
+      const slot = pool.alloc()
+      const bytes = frame({ src: A, dst: B, payload: numbered(i) })
+      pool.reset(slot, bytes.length)
+      pool.bytes.set(bytes, pool.at(slot))
+      pool.meta[(slot << META_SHIFT) + Meta.Port] = 0
+      pipeline.loose.add(pool, slot)
+      ports.push(TUNNEL, slot, 0)
+    }
+    pipeline.settle(batch)
+    expect(here.datagrams().map((d) => numberIn(d.inner))).toEqual(Array.from({ length: 300 }, (_, i) => i))
   })
 })
 
