@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { AddressNews } from '../engine/command.ts'
 import { configuredRoute, connectedRoutes } from './addressing.ts'
-import { indexIn, type LiveRouter } from './live-router.ts'
+import { indexIn, type LiveInterface, type LiveRouter } from './live-router.ts'
 import { isAddress, learn, type OwnAddress } from './own-addresses.ts'
 
 /**
@@ -35,17 +35,25 @@ export interface Heard {
   was: OwnAddress['state']
 }
 
-/** What a worker found out about an address; null when that is not there any more. */
-export function hearAddress(router: LiveRouter, news: AddressNews): Heard | null {
+/**
+ * What a worker found out about an address; null when that is not there any more.
+ * @param changed told when the address is used from now on, or no longer
+ */
+export function hearAddress(
+  router: LiveRouter,
+  news: AddressNews,
+  changed: (live: LiveInterface) => void,
+): Heard | null {
   const live = [...router.interfaces.values()].find((i) => i.index === news.interface)
   const own = live?.addresses.find((a) => isAddress(a, news))
   if (!live || !own) return null
   const was = own.state
   if (learn(own, news)) {
+    changed(live)
     // Only its own routes: there may be a million others.
     for (const route of connectedRoutes(live.index, [own])) {
       if (own.used) router.writer.add(route)
-      else router.writer.remove(route, (r) => isDeepStrictEqual(r, route))
+      else router.writer.remove(route, (r) => r.kind === route.kind && isDeepStrictEqual(r, route))
     }
   }
   return { router: router.name, interface: live.name, own, was }

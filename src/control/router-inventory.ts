@@ -183,7 +183,8 @@ export class RouterInventory {
   /** What a worker found out about an address; null when that is not there any more. */
   hear(news: AddressNews): Heard | null {
     const router = [...this.routers.values()].find((r) => r.id === news.id)
-    return router ? hearAddress(router, news) : null
+    if (!router) return null
+    return hearAddress(router, news, (live) => router.services.set(live, this.mtuOf(router, live)))
   }
 
   /** Some address is not used because it might be somebody else's. */
