@@ -228,7 +228,13 @@ export function counters(fabric: Fabric): CounterRow[] {
 
 export function drops(fabric: Fabric): DropRow[] {
   const c = fabric.inventory.memory.counters
-  return counting(fabric).flatMap(({ index, ...where }) =>
+  // What a router itself made, or kept for later, came by no port.
+  const own = [...fabric.inventory.routing.routers.values()].map(({ name, home }) => ({
+    port: '-',
+    switch: name,
+    index: home,
+  }))
+  return [...counting(fabric), ...own].flatMap(({ index, ...where }) =>
     DROPS.map(([reason, side, meaning], i) => ({
       ...where,
       reason,
