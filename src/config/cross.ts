@@ -62,8 +62,7 @@ function switchFacts(
   problems: Problems,
 ): Map<string, SwitchFacts | null> | undefined {
   const { value } = valueAt(problems.raw, ['switches'])
-  const known = value === undefined ? !problems.any : typeof value === 'object' && !Array.isArray(value)
-  if (!known) return undefined
+  if (!problems.namesKnown('switches')) return undefined
   return new Map(
     fieldsOf(value).map(([name, body]) => {
       if (!wanted.has(name) || !switchSchema.safeParse(body).success) return [name, null]

@@ -7,7 +7,7 @@ import { type ConfigProblem, foundText, nearest, orList, type Path, pathText, so
 import { LATER } from './schema.ts'
 import { type Source, valueAt } from './source.ts'
 import type { FabricConfig } from './types.ts'
-import type { WrongParams } from './value.ts'
+import { isMapping, type WrongParams } from './value.ts'
 
 type Issue = z.core.$ZodIssue
 
@@ -40,6 +40,15 @@ export class Problems {
 
   get any(): boolean {
     return this.list.length > 0 || this.elsewhere.length > 0
+  }
+
+  /**
+   * The names under a key of the whole file can be read. A key that is misspelt or no mapping was told about:
+   * nothing can be said about what stands on one of its names.
+   */
+  namesKnown(key: string): boolean {
+    const { value } = valueAt(this.raw, [key])
+    return value === undefined ? !this.any : isMapping(value)
   }
 
   /** All of them, in the order of the file; then those of other files. */

@@ -47,9 +47,13 @@ export function flag(found: unknown): boolean {
   throw new Wrong('true or false', word ? 'YAML 1.2 has no other words for it' : undefined)
 }
 
+export function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Key and value of each entry of a mapping; none of anything else. */
 export function fieldsOf(value: unknown): [string, unknown][] {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.entries(value) : []
+  return isMapping(value) ? Object.entries(value) : []
 }
 
 /** One of a few words. */

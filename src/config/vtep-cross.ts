@@ -32,8 +32,7 @@ export function checkVteps(ports: readonly TunnelPort[], problems: Problems): vo
     }),
   )
   checkSockets(vteps, problems)
-  // A key that is misspelt or no mapping was told about; nothing can be said about who stands on it.
-  const known = raw === undefined ? !problems.any : typeof raw === 'object' && !Array.isArray(raw)
+  const known = problems.namesKnown('vteps')
   const vnis = new Owners(problems, 'each VNI once on a VTEP')
   for (const { path, keys } of ports) {
     const vtep = vteps.get(keys.vtep)

@@ -43,6 +43,10 @@ describe('what is refused', () => {
     ],
     // VTEPs
     [
+      'switches: { lan: { ports: { t: { vxlan: { vtep: u0, vni: 7 } } } } }\nvteps:\n',
+      '2:7  vteps: found an empty value, expected a mapping of VTEPs',
+    ],
+    [
       file('vtep: u9, vni: 7', 'local: 192.0.2.1'),
       "4:27  ~.vtep: found 'u9', expected a VTEP of this file: u0 (did you mean u0?)",
     ],

@@ -176,8 +176,8 @@ export class Choice {
   }
 
   /**
-   * rfc: the external end of a source's mapping into `to`. Returns the mapping, new or not; 0 = there is no
-   * port left.
+   * rfc: the external end of a source's mapping into `to`. Returns the mapping, new or not; -1 = a flow
+   * without one; 0 = there is no port left.
    */
   mapSource(
     self: number,
@@ -189,17 +189,22 @@ export class Choice {
   ): number {
     const { mappings } = this
     tuple.copy(from, to)
-    let id = mappings.internal(from)
+    const id = mappings.internal(from)
     if (id !== 0) {
       mappings.toExternal(id, to)
-      if (within(to, range)) return this.taken(to, self, ATTEMPTS, nowMs) ? 0 : id
+      if (within(to, range)) {
+        if (this.taken(to, self, ATTEMPTS, nowMs)) return 0
+        // `taken` forgets what has expired, and this mapping may have gone with its last flow.
+        return mappings.internal(from) === id ? id : mappings.add(from, to, outIf)
+      }
       // The rules have changed: the endpoint's flows of before keep what they have.
-      id = 0
       tuple.copy(from, to)
     }
     this.pickAddress(to, range, Manip.Source, true)
     if (!this.pickOwnPort(self, from, to, range, nowMs)) return 0
-    return mappings.internal(from) !== 0 ? -1 : mappings.add(from, to, outIf)
+    // Without ports the external end may be another endpoint's too: the first has the mapping.
+    const unique = mappings.internal(from) === 0 && mappings.external(to, T.Src) === 0
+    return unique ? mappings.add(from, to, outIf) : -1
   }
 
   private pickOwnPort(

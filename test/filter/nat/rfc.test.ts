@@ -452,3 +452,33 @@ test('mappings go with the entries that used them', () => {
     expect(b.mappings.size).toBe(0)
   }
 })
+
+test('a mapping that goes while a flow is being given it is made again', () => {
+  const b = rfc()
+  out(b, '10.0.0.2', WEB, 5000)
+  // No tick: the first flow is forgotten when the second, whose replies would be the same, looks for a place.
+  b.pass(301)
+  const ports = { min: 9, max: 9 }
+  const published = natRange({ addresses: { first: addr(WEB), last: addr(WEB) }, ports })
+  const again = b.send(udp('10.0.0.2', OTHER, 5000, 9), { ...MASQ, dnat: published })
+  expect(again).toMatchObject({ src: OWN, sport: 5000, dst: WEB })
+  expect([b.ct.count, b.mappings.size]).toEqual([1, 1])
+  expect(out(b, '10.0.0.3', OTHER, 5000).sport).not.toBe(5000)
+  b.pass(301)
+  b.ct.tick(b.nowMs)
+  expect([b.ct.count, b.mappings.size]).toEqual([0, 0])
+})
+
+test('protocols without ports: one endpoint has the mapping, others share its address', () => {
+  const b = rfc()
+  const gre = (src: string, dst: string): Sent => b.send({ src, dst, proto: 47 }, MASQ)
+  expect(gre('10.0.0.2', WEB)).toMatchObject({ src: OWN, drop: null })
+  expect(gre('10.0.0.3', OTHER)).toMatchObject({ src: OWN, drop: null })
+  expect(gre('10.0.0.3', WEB).drop).toBe('nat-exhausted')
+  expect(b.mappings.size).toBe(1)
+  // From somebody new: to whom the mapping is.
+  expect(b.send({ src: '198.51.100.7', dst: OWN, proto: 47 }, IN).dst).toBe('10.0.0.2')
+  b.pass(601)
+  b.ct.tick(b.nowMs)
+  expect([b.ct.count, b.mappings.size]).toEqual([0, 0])
+})
