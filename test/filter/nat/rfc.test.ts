@@ -455,6 +455,8 @@ test('mappings go with the entries that used them', () => {
 
 test('a mapping that goes while a flow is being given it is made again', () => {
   const b = rfc()
+  // A new flow pays for a few places of the sweep: these stand before the one that is looked for.
+  for (let i = 0; i < 90; i++) b.send(udp('10.9.0.1', '10.9.0.2', 1000 + i, 9), { noNat: true })
   out(b, '10.0.0.2', WEB, 5000)
   // No tick: the first flow is forgotten when the second, whose replies would be the same, looks for a place.
   b.pass(301)
@@ -462,7 +464,7 @@ test('a mapping that goes while a flow is being given it is made again', () => {
   const published = natRange({ addresses: { first: addr(WEB), last: addr(WEB) }, ports })
   const again = b.send(udp('10.0.0.2', OTHER, 5000, 9), { ...MASQ, dnat: published })
   expect(again).toMatchObject({ src: OWN, sport: 5000, dst: WEB })
-  expect([b.ct.count, b.mappings.size]).toEqual([1, 1])
+  expect(b.mappings.size).toBe(1)
   expect(out(b, '10.0.0.3', OTHER, 5000).sport).not.toBe(5000)
   b.pass(301)
   b.ct.tick(b.nowMs)
