@@ -31,9 +31,15 @@ const SETTINGS: PortSettings = {
   own: null,
 }
 
+interface Wire {
+  exchange: Exchange
+  lost: (error: Error) => void
+}
+
 interface Plane {
   link: WorkerLink
-  wires: Map<number, { exchange: Exchange; lost: (error: Error) => void }>
+  /** By number, until the worker has forgotten it. */
+  wires: Map<number, Wire>
 }
 
 let plane: Plane | null = null
@@ -66,7 +72,8 @@ export function joinStream(tap: TapDevice, tun: boolean, lost: (error: Error) =>
   while (own.wires.has(id)) id++
   if (2 * id + 1 >= MAX_PORTS) throw new Error(`at most ${MAX_PORTS / 2} Tap and Tun streams at a time`)
   const exchange = new Exchange(() => own.link.wake())
-  own.wires.set(id, { exchange, lost })
+  const wire: Wire = { exchange, lost }
+  own.wires.set(id, wire)
   const { vnetSize, offloads, name } = tap
   const kind = tun ? DeviceKind.Tun : DeviceKind.Tap
   const fd = tap.fds[0]
@@ -89,20 +96,24 @@ export function joinStream(tap: TapDevice, tun: boolean, lost: (error: Error) =>
   link
     .send({ op: 'port-add', switch: id, spec: { type: 'memory', ...channel }, settings: SETTINGS })
     .catch(failed)
-  return {
-    exchange,
-    async close() {
-      if (!own.wires.delete(id)) return
+  const close = async () => {
+    wire.lost = () => {}
+    try {
       if (link.running) {
         await link.send({ op: 'port-remove', index: 2 * id })
         await link.send({ op: 'port-remove', index: 2 * id + 1 })
         await link.send({ op: 'switch-remove', id })
       }
-      if (own.wires.size > 0 || plane !== own) return
-      plane = null
-      await link.stop()
-    },
+    } finally {
+      own.wires.delete(id)
+      if (own.wires.size === 0 && plane === own) {
+        plane = null
+        await link.stop()
+      }
+    }
   }
+  let closing: Promise<void> | null = null
+  return { exchange, close: () => (closing ??= close()) }
 }
 
 /** Closes a device's descriptors. */

@@ -59,6 +59,18 @@ describe.skipIf(lacking)(`Tap and Tun${lacking ? ` (skipped: ${lacking})` : ''}`
     await Promise.all([released(one), released(two)])
   })
 
+  it('many are released at once, and new ones opened meanwhile', async () => {
+    const ns = lab.add('many')
+    for (let round = 0; round < 5; round++) {
+      const first = Array.from({ length: 8 }, () => new Tap({ netns: ns }))
+      const gone = first.map(released)
+      const second = Array.from({ length: 8 }, () => new Tun({ netns: ns }))
+      await Promise.all(gone)
+      await Promise.all(second.map(released))
+      expect([...first, ...second].map((device) => device.errored)).toEqual(Array(16).fill(null))
+    }
+  })
+
   it('wrong values say what is wrong', async () => {
     const ns = lab.add('bad')
     const tap = new Tap({ netns: ns })
