@@ -257,7 +257,7 @@ describe.skipIf(lacking)(`the daemon${lacking ? ` (skipped: ${lacking})` : ''}`,
       const path = place.path('a.pcapng')
       const capture = place.start('capture', 'a', '-w', path)
       await begun(path)
-      expect(await lab.ping(made[0], '10.8.0.2', 4)).toBe(4)
+      expect(await lab.ping(made[0], '10.8.0.2', 4, '-l', '1', '-i', '0.1')).toBe(4)
       expect(await capture.end('SIGINT')).toBe(0)
       expect(capture.stderr).toMatch(/^\d+ packets captured, 0 lost\n$/)
       const rows = tshark(path, 'frame.time_epoch', 'frame.packet_flags', 'icmp.type', 'frame.interface_name')
