@@ -7,7 +7,6 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks'
 import { Engine } from '../../src/engine/engine.ts'
-import type { Io, UdpAttachment } from '../../src/native.ts'
 import type { Batch } from '../../src/packet/batch.ts'
 import { COUNTER_WORDS, Counter } from '../../src/packet/counters.ts'
 import {
@@ -29,6 +28,7 @@ import { vtepMemory } from '../../src/tunnel/tables.ts'
 import { arp } from '../router/packets.ts'
 import { settingsOf } from '../support/fabric.ts'
 import { frame, ipv4, ipv6, tcp, udp } from '../support/frames.ts'
+import { FakeSockets } from '../support/sockets.ts'
 
 const PORTS = 4
 const PACKETS = 1_000_000
@@ -152,18 +152,10 @@ for (let i = 0; i < PORTS; i++) {
 
 /** Datagrams: a header in front of what a Source makes, from 16 remotes; and a kernel that takes all there is. */
 const source = new Source(engine, UNDERLAY)
-let sockets: UdpAttachment
 let datagrams = 0
-const real = engine.io
-const io: Io = {
-  attach: () => 0,
-  attachUdp(given) {
-    sockets = given
-    return 1
-  },
-  detach() {},
-  update() {},
-  rx() {
+const sockets = new FakeSockets(
+  engine,
+  () => {
     const { batch, pool } = engine
     source.rx(batch)
     engine.memory.counters[UNDERLAY * COUNTER_WORDS + Counter.RxPackets] -= batch.n
@@ -175,25 +167,19 @@ const io: Io = {
       const m = batch.slots[i] << META_SHIFT
       pool.meta[m + Meta.Head] -= 8
       pool.meta[m + Meta.Len] += 8
-      const info = sockets.info
+      const { info } = sockets.attached
       info[(i << INFO_SHIFT) + Info.Family] = 4
       info[(i << INFO_SHIFT) + Info.Address0] = 0x0a000000 | (turn % 997 === 0 ? turn : turn & 15)
       info[(i << INFO_SHIFT) + Info.Tos] = turn & 3
     }
     return batch.n
   },
-  tx(_device, at, count) {
+  (at, count) => {
     for (let i = at; i < at + count; i++)
-      sockets.sends[(i << SEND_SHIFT) + Send.Result] = i % 41 === 0 ? -11 : 100
+      sockets.attached.sends[(i << SEND_SHIFT) + Send.Result] = i % 41 === 0 ? -11 : 100
     return count
   },
-  wait: () => 0,
-  tick() {},
-  close() {
-    real.close()
-  },
-}
-;(engine as { io: Io }).io = io
+)
 const remotes = Array.from({ length: 4 }, (_, i) => ({ address: [0x0a000000 | i], scope: 0 }))
 engine.apply({
   op: 'vtep-add',

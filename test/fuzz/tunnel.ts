@@ -10,7 +10,6 @@
  * free; the tables' counts are true; what is to be sent lies inside its slot and goes to a remote there is.
  */
 import { Engine } from '../../src/engine/engine.ts'
-import type { Io, UdpAttachment } from '../../src/native.ts'
 import { Counter, dropsOf } from '../../src/packet/counters.ts'
 import { DROPS } from '../../src/packet/drop.ts'
 import {
@@ -35,6 +34,7 @@ import { arp } from '../router/packets.ts'
 import { settingsOf } from '../support/fabric.ts'
 import { frame, icmp, ipv4, ipv6, random, station, tcp, udp } from '../support/frames.ts'
 import { counter } from '../support/port.ts'
+import { FakeSockets } from '../support/sockets.ts'
 import { makeFrame, randomSettings, templatesOf } from './mutate.ts'
 import { FuzzPort, type FuzzReport } from './switch.ts'
 
@@ -115,32 +115,21 @@ export function fuzz({ frames, seed }: { frames: number; seed: number }): FuzzRe
   const templates = [...templatesOf(), ...specials(), ...specials(), ...specials()]
   const engine = new Engine(planeMemory(SLOTS))
   const { pool, batch } = engine
-  let sockets: UdpAttachment
   let datagrams = 0
-  const real = engine.io
-  const io: Io = {
-    attach: () => 0,
-    attachUdp(given) {
-      sockets = given
-      return 1
-    },
-    detach() {},
-    update() {},
-    rx() {
+  const sockets = new FakeSockets(
+    engine,
+    () => {
       const n = next() % 4 === 0 ? BATCH : 1 + (next() % BATCH)
       for (let i = 0; i < n; i++) makeDatagram(batch.slots[i], i)
       datagrams += n
       return n
     },
-    tx(_device, at, count) {
-      for (let i = at; i < at + count; i++) sockets.sends[(i << SEND_SHIFT) + Send.Result] = sendRow(i)
+    (at, count) => {
+      for (let i = at; i < at + count; i++)
+        sockets.attached.sends[(i << SEND_SHIFT) + Send.Result] = sendRow(i)
       return next() % 256 === 0 ? -14 : count
     },
-    wait: () => 0,
-    tick() {},
-    close: () => real.close(),
-  }
-  ;(engine as { io: Io }).io = io
+  )
 
   function makeDatagram(slot: number, i: number): void {
     const length = makeFrame(pool, slot, templates, next)
@@ -158,14 +147,14 @@ export function fuzz({ frames, seed }: { frames: number; seed: number }): FuzzRe
       if (next() % 16 === 0) meta[m + Meta.Len] = Math.min(meta[m + Meta.Len], next() % 40)
     }
     const row = i << INFO_SHIFT
-    const { info } = sockets
+    const { info } = sockets.attached
     info[row + Info.Family] = 4
     info[row + Info.Address0] = next() % 16 === 0 ? next() | 0 : remoteOf(next() % 6).address[0]
     info[row + Info.Tos] = next() & 255
   }
 
   function sendRow(i: number): number {
-    const { sends, paths } = sockets
+    const { sends, paths } = sockets.attached
     const row = i << SEND_SHIFT
     const [slot, path, tag] = [sends[row + Send.Slot], sends[row + Send.Path], sends[row + Send.Tag]]
     const m = slot << META_SHIFT

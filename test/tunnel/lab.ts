@@ -11,7 +11,6 @@
 
 import { expect } from 'vitest'
 import type { PortSettings } from '../../src/engine/command.ts'
-import type { Io, UdpAttachment } from '../../src/native.ts'
 import { COUNTER_WORDS, Counter, dropsOf } from '../../src/packet/counters.ts'
 import { DROPS } from '../../src/packet/drop.ts'
 import {
@@ -39,6 +38,7 @@ import type { Vtep } from '../../src/tunnel/vtep.ts'
 import { Fabric, settingsOf } from '../support/fabric.ts'
 import { ip4, ip6 } from '../support/frames.ts'
 import { type Offloads, onWire } from '../support/port.ts'
+import { FakeSockets } from '../support/sockets.ts'
 
 /** Words of an address as text. */
 export const words = (text: string): number[] => (text.includes(':') ? ip6(text) : [ip4(text)])
@@ -146,15 +146,18 @@ export class Site {
   segments = 0
   private readonly arrivals: Arrival[] = []
   private sent: Datagram[] = []
-  private sockets: UdpAttachment | null = null
+  private readonly sockets: FakeSockets
 
   constructor(net: Internet, address: string, options: SiteOptions) {
     this.net = net
     this.address = address
     this.options = options
     this.fabric = new Fabric({ slots: options.slots ?? 400 })
-    const { engine } = this.fabric
-    ;(engine as { io: Io }).io = this.io(engine.io)
+    this.sockets = new FakeSockets(
+      this.fabric.engine,
+      (from, max) => this.rx(from, max),
+      (at, count) => this.tx(at, count),
+    )
     this.memory = vtepMemory(...(options.most ?? [64, 256, 64]), 7)
     this.addVtep()
   }
@@ -286,26 +289,9 @@ export class Site {
     expect(engine.pool.available + engine.batch.slots.length + held).toBe(engine.pool.size)
   }
 
-  private io(real: Io): Io {
-    return {
-      attach: real.attach.bind(real),
-      attachUdp: (sockets) => {
-        this.sockets = sockets
-        return 1000
-      },
-      detach: () => {},
-      update: () => {},
-      rx: (_device, from, max) => this.rx(from, max),
-      tx: (_device, at, count) => this.tx(at, count),
-      wait: () => 0,
-      tick: () => {},
-      close: () => real.close(),
-    }
-  }
-
   private rx(from: number, max: number): number {
     const { pool, batch } = this.fabric.engine
-    const { info } = this.sockets!
+    const { info } = this.sockets.attached
     const arrived = this.arrivals.splice(0, max)
     arrived.forEach((one, i) => {
       const slot = batch.slots[from + i]
@@ -330,7 +316,7 @@ export class Site {
 
   private tx(at: number, count: number): number {
     const { pool } = this.fabric.engine
-    const { sends, paths } = this.sockets!
+    const { sends, paths } = this.sockets.attached
     for (let i = at; i < at + count; i++) {
       const row = i << SEND_SHIFT
       const slot = sends[row + Send.Slot]
