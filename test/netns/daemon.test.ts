@@ -1,5 +1,6 @@
 /** The daemon with real devices: how it ends, what it survives, what it leaves. */
 import { execFileSync } from 'node:child_process'
+import { createSocket } from 'node:dgram'
 import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CounterRow } from '../../src/control/model.ts'
@@ -151,6 +152,26 @@ describe.skipIf(lacking)(`the daemon${lacking ? ` (skipped: ${lacking})` : ''}`,
       expect(third.code).toBe(2)
       expect(existsSync(place.path('other.sock'))).toBe(false)
       expect(await lab.ping(made[0], '10.8.0.2', 2)).toBe(2)
+    })
+
+    it('not with a VTEP that cannot be, by name and place; nothing is made', async () => {
+      const taken = createSocket('udp4')
+      await new Promise<void>((resolve) => taken.bind(0, '127.0.0.1', resolve))
+      const vtep = (local: string, port: number) =>
+        place.write(`${pair().slice(0, -1)},\n  vteps: { u: { local: ${local}, port: ${port} } } }`)
+      const elsewhere = await place.ask('up', vtep('203.0.113.77', 4789))
+      expect(elsewhere.code).toBe(2)
+      expect(elsewhere.stderr).toContain(
+        ":2:24  vteps.u.local: found '203.0.113.77', expected an address of a device in the own namespace",
+      )
+      const { port } = taken.address()
+      const second = await place.ask('up', vtep('127.0.0.1', port))
+      expect(second.code).toBe(2)
+      expect(second.stderr).toContain(
+        `:2:41  vteps.u.port: found UDP port ${port} of 127.0.0.1 in the own namespace, which is taken`,
+      )
+      taken.close()
+      expect(made.filter(there)).toEqual([])
     })
   })
 
