@@ -9,6 +9,7 @@
  * Run by bench/vxlan.mjs; the last line written to standard output is the JSON document.
  */
 import type { PortSettings } from '../src/engine/command.ts'
+import { inlineFurther } from '../src/engine/compiler.ts'
 import { Engine } from '../src/engine/engine.ts'
 import { type Io, native, type UdpAttachment } from '../src/native.ts'
 import type { Batch } from '../src/packet/batch.ts'
@@ -32,6 +33,7 @@ import { HashTable } from '../src/table/hash.ts'
 import { vtepMemory } from '../src/tunnel/tables.ts'
 import { STATION_HI, station } from './traffic.ts'
 
+inlineFurther()
 const quick = process.argv.includes('--quick')
 const SEED = 20240229
 const NOW_MS = 1_000_000

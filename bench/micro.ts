@@ -10,6 +10,7 @@
  */
 import Benchmark from 'benchmark'
 import type { PortSettings } from '../src/engine/command.ts'
+import { inlineFurther } from '../src/engine/compiler.ts'
 import { Engine } from '../src/engine/engine.ts'
 import { native } from '../src/native.ts'
 import { COUNTER_WORDS, Counter } from '../src/packet/counters.ts'
@@ -23,6 +24,7 @@ import { lpm } from './micro-lpm.ts'
 import { router } from './micro-router.ts'
 import { BROADCAST, STATION_HI, station, TrafficPort } from './traffic.ts'
 
+inlineFurther()
 const quick = process.argv.includes('--quick')
 const OPS = 8192
 const SEED = 20240229

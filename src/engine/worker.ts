@@ -5,6 +5,7 @@
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads'
 import type { PlaneMemory } from '../packet/memory.ts'
 import type { Reply, Request } from './command.ts'
+import { inlineFurther } from './compiler.ts'
 import { Engine } from './engine.ts'
 
 export interface WorkerData {
@@ -14,6 +15,7 @@ export interface WorkerData {
 }
 
 const { memory, wakeFd, port } = workerData as WorkerData
+inlineFurther()
 const engine = new Engine(memory, wakeFd)
 const reply = (message: Reply): void => port.postMessage(message)
 
