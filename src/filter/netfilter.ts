@@ -1,14 +1,6 @@
 // HOT
 /**
- * Netfilter: which tables a packet passes at each hook, and in what order. These are the kernel's priorities
- * (linux/netfilter_ipv4.h: raw -300, conntrack -200, mangle -150, nat dst -100, filter 0, security 50, nat src
- * 100, confirm last):
- *
- *     PREROUTING    raw   conntrack   mangle   nat dst                               -> route
- *     INPUT                           mangle            filter   security   nat src   confirm -> us
- *     FORWARD                         mangle            filter   security             -> POSTROUTING
- *     OUTPUT        raw   conntrack   mangle   nat dst  filter   security             -> route
- *     POSTROUTING                     mangle                                nat src   confirm -> out
+ * Netfilter: takes a packet through the tables of a hook, in the order of order.ts, where the picture is.
  *
  * Chains of nat are asked for the first packet of a connection only; the others are rewritten as it was. A
  * connection that the packet began is confirmed, and so can be found, when the packet has got through.
@@ -19,9 +11,10 @@
 import { native } from '../native.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
-import { IP_SHIFT, Ip } from '../packet/ip.ts'
+import { CtState, IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
 import { Manip } from './nat/range.ts'
+import { MAX_STEPS, ORDER, Step } from './order.ts'
 import { Connections } from './program/connections.ts'
 import { FlowCache } from './program/flow-cache.ts'
 import type { ConntrackLike, FilterHost } from './program/host.ts'
@@ -32,27 +25,6 @@ import { Program } from './program/program.ts'
 import type { Report } from './program/report.ts'
 import { Walk } from './program/walk.ts'
 
-const enum Step {
-  /** Tables, by TableId. */
-  Raw = 0,
-  Mangle = 1,
-  Filter = 3,
-  Security = 4,
-  Conntrack = 8,
-  NatDst = 9,
-  NatSrc = 10,
-  Confirm = 11,
-}
-
-/** The picture above; by Hook. */
-const ORDER: readonly (readonly number[])[] = [
-  [Step.Raw, Step.Conntrack, Step.Mangle, Step.NatDst],
-  [Step.Mangle, Step.Filter, Step.Security, Step.NatSrc, Step.Confirm],
-  [Step.Mangle, Step.Filter, Step.Security],
-  [Step.Raw, Step.Conntrack, Step.Mangle, Step.NatDst, Step.Filter, Step.Security],
-  [Step.Mangle, Step.NatSrc, Step.Confirm],
-]
-const MAX_STEPS = 8
 /** ICMP type << 8 | code: communication administratively prohibited, of IPv4 and IPv6. */
 const PROHIBITED = [(3 << 8) | 13, (1 << 8) | 1]
 const TCP_RESET = -1 // of FilterHost.reject
@@ -104,6 +76,8 @@ export class Netfilter implements Hooks {
   /** Steps that do something: [family 0 or 1][hook], MAX_STEPS each; -1 ends. */
   private readonly steps = new Int32Array(2 * HOOKS * MAX_STEPS).fill(-1)
   private readonly idleAt = new Uint8Array(HOOKS).fill(1)
+  /** [family][hook]: no table is asked, the connection alone. */
+  private readonly bareAt = new Uint8Array(2 * HOOKS)
 
   constructor({ cacheLines = CACHE_LINES, conntrack, host, ip, pool, report, seed }: NetfilterParts) {
     this.plane = new Plane(ip, pool, host, conntrack)
@@ -142,6 +116,9 @@ export class Netfilter implements Hooks {
         )
         const at = (family * HOOKS + hook) * MAX_STEPS
         this.steps.fill(-1, at, at + MAX_STEPS).set(steps, at)
+        this.bareAt[family * HOOKS + hook] = Number(
+          steps.length > 0 && steps.every((step) => step >= Step.Conntrack),
+        )
         if (steps.length > 0) this.idleAt[hook] = 0
       }
     }
@@ -156,8 +133,21 @@ export class Netfilter implements Hooks {
   }
 
   run(hook: Hook, slot: number, nowMs: number): Verdict {
-    if (hook === Hook.Prerouting || hook === Hook.Output) this.report.traced[slot] = 0
-    return this.from(hook, 0, 0, slot, nowMs)
+    const { connections, plane } = this
+    const { ip } = plane
+    const row = slot << IP_SHIFT
+    const tracks = hook === Hook.Prerouting || hook === Hook.Output
+    if (tracks) this.report.traced[slot] = 0
+    const base = (ip[row + Ip.Family] === 4 ? 0 : HOOKS) + hook
+    if (this.bareAt[base] === 0) return this.from(hook, 0, 0, slot, nowMs)
+    // No table here: what is established is translated as it was, and was confirmed long ago.
+    plane.refused = 0
+    let verdict: Verdict = tracks ? connections.track(slot, row, nowMs) : Verdict.Accept
+    if (verdict === Verdict.Accept) {
+      if (ip[row + Ip.CtState] !== CtState.Established) return this.from(hook, tracks ? 1 : 0, 0, slot, nowMs)
+      verdict = connections.apply(slot, tracks ? Manip.Destination : Manip.Source)
+    }
+    return verdict === Verdict.Accept ? verdict : this.drop(hook, slot, row, nowMs)
   }
 
   /**

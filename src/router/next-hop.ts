@@ -13,7 +13,9 @@ export function setHop({ words }: Routes, ip: Int32Array, row: number, route: nu
   ip[row + Ip.Route] = route
   ip[row + Ip.OutIf] = words[w + Route.OutIf]
   const direct = words[w + Route.HopFamily] === 0
-  for (let i = 0; i < 4; i++)
+  ip[row + Ip.Hop0] = direct ? ip[row + Ip.Dst0] : words[w + Route.Hop0]
+  if (ip[row + Ip.Family] === 4) return
+  for (let i = 1; i < 4; i++)
     ip[row + Ip.Hop0 + i] = direct ? ip[row + Ip.Dst0 + i] : words[w + Route.Hop0 + i]
 }
 

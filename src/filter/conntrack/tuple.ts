@@ -60,7 +60,8 @@ function invertPorts(proto: number, ports: number): number {
 /** What answers to `t` look like; false when there are none. `to` may be `t`. */
 export function invert(t: Int32Array, to: Int32Array): boolean {
   const ports = invertPorts(t[T.Key] & 0xff, t[T.Ports])
-  for (let i = 0; i < 4; i++) {
+  const words = (t[T.Key] & V6) === 0 ? 1 : 4
+  for (let i = 0; i < words; i++) {
     const src = t[T.Src + i]
     to[T.Src + i] = t[T.Dst + i]
     to[T.Dst + i] = src

@@ -84,7 +84,12 @@ export class Connections {
       const result = conntrack.natSetup(slot, manip, null, nowMs)
       if (result !== PASS) return this.refuse(result)
     }
-    const result = conntrack.natApply(slot, manip)
+    return this.apply(slot, manip)
+  }
+
+  /** Rewrites the packet as its connection says. */
+  apply(slot: number, manip: Manip): Verdict {
+    const result = this.plane.conntrack.natApply(slot, manip)
     return result === PASS ? Verdict.Accept : this.refuse(result)
   }
 
