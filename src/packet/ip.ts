@@ -43,8 +43,10 @@ export const enum Ip {
   Dst0 = 20,
   /** Next hop's address: of the destination, or of the gateway. */
   Hop0 = 24,
-  /** 28..31: free for the stage in hand. */
+  /** 28, 29 and 31: free for the stage in hand. */
   Scratch = 28,
+  /** Where conntrack expects the packet's entry, a node as Ct; anything may be here. */
+  CtGuess = 30,
   Words = 32,
 }
 export const IP_SHIFT = 5

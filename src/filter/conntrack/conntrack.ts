@@ -117,15 +117,16 @@ export class Conntrack {
     const end = head + ip[row + Ip.L3] + ip[row + Ip.Length]
     for (let round = 0; round < 2; round++) {
       tuple.ofPacket(ip, row, (dirs & 1) !== 0 ? zone : 0, t)
-      const h = table.hash(t)
-      let node = entries.live(table.find(t, h), nowMs)
+      let node = ip[row + Ip.CtGuess]
+      if (!table.guessed(node, t)) node = table.find(t, table.hash(t))
+      node = entries.live(node, nowMs)
       if (node < 0 && dirs !== 3) {
         node = this.ofReplyZone(row, (dirs & 2) !== 0 ? zone : 0, nowMs)
         tuple.ofPacket(ip, row, (dirs & 1) !== 0 ? zone : 0, t)
       }
       if (node < 0) {
         if (!this.canBegin(row, proto)) return this.invalid(row)
-        const entry = entries.create(slot, t, h, zone, dirs, nowMs)
+        const entry = entries.create(slot, t, zone, dirs, nowMs)
         if (entry < 0) return ~entry
         if (
           proto === ipv4.Protocol.Tcp &&
@@ -235,18 +236,18 @@ export class Conntrack {
   }
 
   /**
-   * Reads the index and the entries of `n` packets that `in` will look up, `slots[0..n)`. The loads do not
-   * depend on each other, so the cache misses of a big table overlap.
+   * Looks up `n` packets that will come `in`, `slots[0..n)`: what is found goes to Ip.CtGuess, for `in` to make
+   * sure of. The loads of a batch do not depend on each other, so the cache misses of a big table overlap.
    */
   prefetch(slots: Int32Array, n: number): void {
     const { hashes, ip, t, table } = this
-    if (table.count < this.settings.prefetchFrom) return
     const most = n < MOST_PREFETCHED ? n : MOST_PREFETCHED
     for (let i = 0; i < most; i++) {
       tuple.ofPacket(ip, slots[i] << IP_SHIFT, 0, t)
       hashes[i] = table.hash(t)
     }
-    this.fetched = table.touch(hashes, most)
+    this.fetched = table.guess(hashes, most)
+    for (let i = 0; i < most; i++) ip[(slots[i] << IP_SHIFT) + Ip.CtGuess] = hashes[i]
   }
 
   /** Once a second. */

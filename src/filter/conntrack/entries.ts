@@ -61,8 +61,8 @@ export class Entries {
     return this.live(this.table.find(t, this.table.hash(t)), nowMs)
   }
 
-  /** An unconfirmed entry for the tuple `t`, whose hash is `h`, or ~Drop. */
-  create(slot: number, t: Int32Array, h: number, zone: number, dirs: number, nowMs: number): number {
+  /** An unconfirmed entry for the tuple `t`, or ~Drop. */
+  create(slot: number, t: Int32Array, zone: number, dirs: number, nowMs: number): number {
     const { settings, sources, table } = this
     const words = table.words
     if (!tuple.invert(t, this.reply)) return ~Drop.ConntrackClash
@@ -73,7 +73,7 @@ export class Entries {
       this.stats[Stat.SourceLimited]++
       return ~Drop.ConntrackSource
     }
-    if (table.count >= settings.limit && !this.ageing.evict(h, nowMs)) {
+    if (table.count >= settings.limit && !this.ageing.evict(table.hash(t), nowMs)) {
       this.stats[Stat.Full]++
       return ~Drop.ConntrackFull
     }

@@ -38,11 +38,8 @@ export interface Settings {
   strictErrors: boolean
   tcp: TcpOptions
   checksum: Checksum | null
-  /** Entries from which on `prefetch` pays: from then on the table no longer fits the cache. */
-  prefetchFrom: number
 }
 
-const PREFETCH_FROM = 2048
 const MAX_RETRANS = 15
 
 /** Throws a RangeError for a value that cannot be. */
@@ -69,6 +66,5 @@ export function settingsOf(options: ConntrackOptions, memory: ConntrackMemory): 
       ignoreInvalidRst: options.ignoreInvalidRst ?? false,
     },
     checksum: options.checksum ?? null,
-    prefetchFrom: PREFETCH_FROM,
   }
 }

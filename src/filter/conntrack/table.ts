@@ -235,10 +235,10 @@ export class EntryTable {
   }
 
   /**
-   * Reads the lines that `find` will read for `n` hashes, which turn into nodes. Three short loops, so that
-   * the processor has many of their loads on the way at once.
+   * Turns `n` hashes into the nodes that most likely are theirs (the tag is that of the hash; 0 = none), and reads
+   * their entries. Three short loops, so that the processor has many of their loads on the way at once.
    */
-  touch(hashes: Int32Array, n: number): number {
+  guess(hashes: Int32Array, n: number): number {
     const { index, mask, nodeMask, words } = this
     let sum = 0
     for (let i = 0; i < n; i++) sum ^= index[hashes[i] & mask]
@@ -246,9 +246,18 @@ export class EntryTable {
       const h = hashes[i]
       let place = index[h & mask]
       for (let at = h + 1; place !== 0 && ((place ^ h) & ~nodeMask) !== 0; at++) place = index[at & mask]
-      hashes[i] = ((place & nodeMask) >> 1) << ENT_SHIFT
+      hashes[i] = place & nodeMask
     }
-    for (let i = 0; i < n; i++) sum ^= words[hashes[i]] ^ words[hashes[i] + Ent.Counters]
+    for (let i = 0; i < n; i++) {
+      const e = (hashes[i] >> 1) << ENT_SHIFT
+      sum ^= words[e] ^ words[e + Ent.Counters]
+    }
     return sum
+  }
+
+  /** A node that `guess` gave is that of `t`, and can be found. */
+  guessed(node: number, t: Int32Array): boolean {
+    if (node < 2 || !this.has(node, t)) return false
+    return (this.words[((node >> 1) << ENT_SHIFT) + Ent.Status] & Status.Confirmed) !== 0
   }
 }

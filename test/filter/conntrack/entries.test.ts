@@ -110,6 +110,37 @@ describe('the table against a Map', () => {
     expect(table.find(reply, table.hash(reply))).toBe((entry << 1) | 1)
   })
 
+  test('what a batch expects to find is made sure of', () => {
+    const table = new EntryTable(conntrackMemory(1000, SEED))
+    const tuples = Array.from({ length: 1000 }, (_, i) => udpTuple(i, 7, (i << 16) | 53, 17))
+    const entries = tuples.slice(0, 900).map((t) => add(table, t))
+    const guesses = Int32Array.from(tuples, (t) => table.hash(t))
+    table.guess(guesses, guesses.length)
+    const confirm = (entry: number): void => {
+      table.words[(entry << ENT_SHIFT) + Ent.Status] |= Status.Confirmed
+    }
+    expect(tuples.some((t, i) => table.guessed(guesses[i], t))).toBe(false)
+    entries.forEach(confirm)
+    // Tags are short: one of another flow's may be taken for that of the hash, and is then refused.
+    const right = tuples.filter((t, i) => {
+      const guessed = table.guessed(guesses[i], t)
+      if (guessed) expect(guesses[i]).toBe(table.find(t, table.hash(t)))
+      return guessed
+    })
+    expect(right.length).toBeGreaterThan(890)
+    expect(right.length).toBeLessThanOrEqual(900)
+    // The place belongs to somebody else by now.
+    table.unlink(entries[5])
+    table.release(entries[5])
+    expect(table.guessed(guesses[5], tuples[5])).toBe(false)
+    expect(add(table, tuples[950])).toBe(entries[5])
+    confirm(entries[5])
+    expect(table.guessed(guesses[5], tuples[5])).toBe(false)
+    for (const anything of [-1, 0, 1, 1 << 30, 0x7fffffff, -(2 ** 31)]) {
+      expect(table.guessed(anything, tuples[3])).toBe(false)
+    }
+  })
+
   test('an entry costs less than 200 bytes, all in all', () => {
     const memory = conntrackMemory(1_000_000)
     expect(bytesPerEntry(memory, 4)).toBeLessThan(160)
