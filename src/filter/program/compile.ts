@@ -6,7 +6,7 @@
  */
 import type { Chain, HookName, RuleSet, Table, TableName } from '../model.ts'
 import { actionOf } from './actions.ts'
-import { headerConditions } from './condition.ts'
+import { headerConditions, type OpCondition } from './condition.ts'
 import type { CompileContext, CompileOptions } from './context.ts'
 import { countersOf } from './counters.ts'
 import { arrange, type Draft, findRuns, type Run, sortConditions, testOf, writeTests } from './draft.ts'
@@ -37,6 +37,9 @@ export type { CompileOptions } from './context.ts'
 export function compile(rules: RuleSet, options: CompileOptions): ProgramMemory {
   return new Compiler(rules, options).write()
 }
+
+/** A record without conditions or counter. */
+const PLAIN = { tests: [], ops: [], ordered: [], counter: -1, arg: 0, arg2: 0 }
 
 interface ChainDraft {
   chain: Chain
@@ -142,8 +145,9 @@ class Compiler {
     let words = 0
     for (const { drafts, runs } of this.chains.flat()) {
       words += (drafts.length + runs.length + 1) * (Body.Ops + 1)
-      for (const { ops } of drafts) {
-        for (const one of ops) words += one.kind === 'op' ? one.operands.length + 2 : 0
+      for (const { ops, ordered } of drafts) {
+        for (const one of [...ops, ...ordered]) words += one.operands.length + 2
+        if (ordered.length > 0) words++
       }
       for (const run of runs) words += Dispatch.Pairs + 2 * slotsOf(run)
     }
@@ -162,27 +166,32 @@ class Compiler {
     const policy = chain.policy === 'DROP' ? Target.Drop : Target.Accept
     const target = chain.hook === null ? Target.End : policy
     words[end + Rule.Next] = end
-    this.writeBody(end, { tests: [], ops: [], counter: one.policyCounter, target, arg: 0, arg2: 0 }, 0)
+    this.writeBody(end, { ...PLAIN, counter: one.policyCounter, target }, 0)
   }
 
   private writeBody(record: number, draft: Draft, arg: number): void {
     const { words } = this
-    let at = this.free
+    const at = this.free
     words[record + Rule.Body] = at
     words[at + Body.Counter] = draft.counter
     words[at + Body.Target] = draft.target
     words[at + Body.Arg] = arg
     words[at + Body.Arg2] = draft.arg2
-    at += Body.Ops
-    for (const one of draft.ops) {
-      if (one.kind !== 'op') continue
-      words[at] = one.op
-      words[at + 1] = one.operands.length + 2
-      for (const [i, operand] of one.operands.entries()) words[at + 2 + i] = operand
-      at += one.operands.length + 2
+    this.free = at + Body.Ops
+    this.writeOps(draft.ops)
+    if (draft.ordered.length === 0) return
+    words[at + Body.Ordered] = this.free
+    this.writeOps(draft.ordered)
+  }
+
+  private writeOps(ops: readonly OpCondition[]): void {
+    const { words } = this
+    for (const { op, operands } of ops) {
+      words[this.free++] = op
+      words[this.free++] = operands.length + 2
+      for (const operand of operands) words[this.free++] = operand
     }
-    words[at] = Op.End
-    this.free = at + 1
+    words[this.free++] = Op.End
   }
 
   /** The record before the run, its table, and the `next` of its rules. */
@@ -207,11 +216,7 @@ class Compiler {
       words[pair() + 1] = records[at]
     }
     words[record + Rule.Next] = record + Rule.Words
-    this.writeBody(
-      record,
-      { tests: [], ops: [], counter: -1, target: Target.Dispatch, arg: 0, arg2: 0 },
-      table,
-    )
+    this.writeBody(record, { ...PLAIN, target: Target.Dispatch }, table)
   }
 
   private writeHead(): void {

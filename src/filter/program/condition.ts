@@ -9,11 +9,16 @@ import { Op, Scan } from './layout.ts'
 
 export type Condition =
   /** (row[word] ^ value) & mask is 0. */
-  | { kind: 'word'; word: number; value: number; mask: number }
-  /** op, operands; the length is added when it is written. */
-  | { kind: 'op'; op: Op; operands: readonly number[] }
+  { kind: 'word'; word: number; value: number; mask: number } | OpCondition
 
-export const op = (code: Op, ...operands: number[]): Condition => ({ kind: 'op', op: code, operands })
+/** op, operands; the length is added when it is written. */
+export interface OpCondition {
+  kind: 'op'
+  op: Op
+  operands: readonly number[]
+}
+
+export const op = (code: Op, ...operands: number[]): OpCondition => ({ kind: 'op', op: code, operands })
 
 /** A compare, or its opposite. */
 export function word(at: number, value: number, mask: number, invert = false): Condition {

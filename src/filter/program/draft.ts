@@ -1,12 +1,14 @@
 /**
  * A rule with its conditions sorted: up to four compares for the record, most telling first, the rest as ops.
  *
- *     hoisted    compares that stand before every op with effects: those may be tried in any order
+ *     hoisted    compares that stand before every op with effects (or that may drop): tried in any order
  *     merged     compares of one word become one (protocol, interfaces and `no later fragment` are one word)
- *     dropped    the guard of a transport header, where a port is hoisted: walk.ts deals with packets cut short
+ *     left out   the guard of a transport header, where a port is hoisted
+ *     ordered    all of them, as written, where a transport header is asked for: a packet that is cut off in it is
+ *                dropped if it comes so far (hotdrop), so there the order is all that counts
  */
 import { Ip } from '../../packet/ip.ts'
-import type { Condition } from './condition.ts'
+import type { Condition, OpCondition } from './condition.ts'
 import { Op, Rule, STATEFUL, type Target, TESTS } from './layout.ts'
 
 export interface Test {
@@ -18,7 +20,9 @@ export interface Test {
 export interface Draft {
   /** Hoisted, not yet cut down to TESTS. */
   tests: Test[]
-  ops: Condition[]
+  ops: OpCondition[]
+  /** All conditions as written, if one asks for a transport header: Body.Ordered. */
+  ordered: readonly OpCondition[]
   counter: number
   target: Target
   arg: number
@@ -28,16 +32,16 @@ export interface Draft {
 }
 
 /** Puts the conditions of a rule in order. */
-export function sortConditions(conditions: readonly Condition[]): Pick<Draft, 'tests' | 'ops'> {
+export function sortConditions(conditions: readonly Condition[]): Pick<Draft, 'tests' | 'ops' | 'ordered'> {
   const tests = new Map<number, Test>()
-  const ops: Condition[] = []
+  const ops: OpCondition[] = []
   let effects = false
   let never = false
   for (const one of conditions) {
     if (one.kind === 'op') {
-      effects ||= one.op >= STATEFUL
+      effects ||= one.op >= STATEFUL || one.op === Op.TcpOption || one.op === Op.Tcpmss
       ops.push(one)
-    } else if (effects) ops.push({ kind: 'op', op: Op.Word, operands: [one.word, one.value, one.mask, 0] })
+    } else if (effects) ops.push(asOp(one))
     else {
       const same = tests.get(one.word)
       if (!same) tests.set(one.word, { word: one.word, value: one.value, mask: one.mask })
@@ -49,13 +53,19 @@ export function sortConditions(conditions: readonly Condition[]): Pick<Draft, 't
   const hoistedPorts = tests.has(Ip.Ports)
   return {
     tests: [...tests.values()].filter(({ mask }) => mask !== 0),
-    ops: ops.filter((one) => !(hoistedPorts && one.kind === 'op' && one.op === Op.Guard)),
+    ops: ops.filter((one) => !(hoistedPorts && isGuard(one))),
+    ordered: conditions.some(isGuard) ? conditions.map(asOp) : [],
   }
 }
 
+const isGuard = (one: Condition): boolean => one.kind === 'op' && one.op === Op.Guard
+
+const asOp = (one: Condition): OpCondition =>
+  one.kind === 'op' ? one : { kind: 'op', op: Op.Word, operands: [one.word, one.value, one.mask, 0] }
+
 /**
- * Chooses the compares of each record of a chain and their order. What differs most between the rules of a
- * chain fails most often; ports are kept in the record, as walk.ts looks for them there.
+ * Chooses the compares of each record of a chain and their order: what differs most between the rules of a
+ * chain fails most often.
  */
 export function arrange(chain: readonly Draft[]): void {
   const distinct = new Map<string, Set<number>>()
@@ -70,14 +80,8 @@ export function arrange(chain: readonly Draft[]): void {
   const rank = ({ word, mask }: Test): number => distinct.get(`${word}/${mask}`)!.size * 64 + ones(mask)
   for (const draft of chain) {
     draft.tests.sort((a, b) => rank(b) - rank(a))
-    const ports = draft.tests.findIndex(({ word }) => word === Ip.Ports)
-    if (ports >= TESTS) draft.tests.unshift(...draft.tests.splice(ports, 1))
     const rest = draft.tests.splice(TESTS)
-    draft.ops.unshift(
-      ...rest.map(
-        ({ word, value, mask }): Condition => ({ kind: 'op', op: Op.Word, operands: [word, value, mask, 0] }),
-      ),
-    )
+    draft.ops.unshift(...rest.map((test) => asOp({ kind: 'word', ...test })))
   }
 }
 

@@ -7,7 +7,7 @@
  *     bodies   what is looked at only when these have passed
  *
  *     record   | next | body | word value mask | word value mask | word value mask | word value mask | - |
- *     body     | counter | target | arg | arg | ops: | op, length, operands ... | ... | 0 |
+ *     body     | counter | target | arg | arg | ordered | ops: | op, length, operands ... | ... | 0 |
  *
  * A record stands for a rule, for the end of a chain (policy, or return), or for a dispatch: rules in a row
  * that all compare the same word under the same mask are not tried one by one. The dispatch looks the
@@ -80,7 +80,9 @@ export const enum Body {
   Target = 1,
   Arg = 2,
   Arg2 = 3,
-  Ops = 4,
+  /** Where all conditions stand as ops, in the order of the text; 0 = nowhere. For packets cut short. */
+  Ordered = 4,
+  Ops = 5,
 }
 
 /** word, mask, bits of the hash, first record of the run, record behind it; then pairs (value, record). */

@@ -44,6 +44,7 @@ export function setMss(plane: Plane, slot: number, row: number, mss: number): bo
   const least = four ? DEFAULT4 : DEFAULT6
   insert(plane, row, head, at, header, most < least ? most : least, partial)
   meta[m + Meta.Len] += OPTION
+  plane.l4Length += OPTION
   ip[row + Ip.Length] += OPTION
   return true
 }

@@ -15,8 +15,8 @@
 import { Verdict } from '../../packet/hooks.ts'
 import { IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { act } from './act.ts'
-import { Answer, Body, Dispatch, Head, Op, Rule, Target, TESTS } from './layout.ts'
-import { matchConstant, matchOps } from './match.ts'
+import { Answer, Body, Dispatch, Head, Rule, Target } from './layout.ts'
+import { matchOps } from './match.ts'
 import type { Plane } from './plane.ts'
 import type { Program } from './program.ts'
 import type { Report } from './report.ts'
@@ -50,8 +50,7 @@ export class Walk {
     let run = 0
     for (;;) {
       if (short !== 0) {
-        if (this.cutOff(program, r, slot, nowMs)) return Verdict.Drop
-        if (!passes(w, ip, row, r)) {
+        if (!passes(w, ip, row, r) && w[w[r + Rule.Body] + Body.Ordered] === 0) {
           r += Rule.Words
           continue
         }
@@ -64,8 +63,10 @@ export class Walk {
       const body = w[r + Rule.Body]
       const next = run === 0 ? r + Rule.Words : w[r + Rule.Next]
       const nextRun = next === run ? 0 : run
-      if (w[body + Body.Ops] !== 0) {
-        const answer = matchOps(plane, program, body + Body.Ops, slot, nowMs)
+      // A packet cut short is asked in the order of the text: the first that looks for ports drops it.
+      const ops = short !== 0 && w[body + Body.Ordered] !== 0 ? w[body + Body.Ordered] : body + Body.Ops
+      if (w[ops] !== 0) {
+        const answer = matchOps(plane, program, ops, slot, nowMs)
         if (answer !== Answer.Yes) {
           if (answer === Answer.HotDrop) return Verdict.Drop
           r = next
@@ -147,27 +148,6 @@ export class Walk {
       if (w[pair] === value) return record
       slot = (slot + 1) & mask
     }
-  }
-
-  /** The packet ends within its transport header, and the rule asks for ports: xtables drops it. */
-  private cutOff(program: Program, r: number, slot: number, nowMs: number): boolean {
-    const { ip } = this.plane
-    const w = program.words
-    const row = slot << IP_SHIFT
-    let asks = false
-    for (let i = 0; i < TESTS; i++) {
-      const word = w[r + Rule.Word0 + 3 * i]
-      const mask = w[r + Rule.Mask0 + 3 * i]
-      if (word === Ip.Ports && mask !== 0) asks = true
-      else if (((ip[row + word] ^ w[r + Rule.Value0 + 3 * i]) & mask) !== 0) return false
-    }
-    // The compares that found no place in the record: addresses and interfaces come before ports in the kernel.
-    if (!asks) return false
-    let at = w[r + Rule.Body] + Body.Ops
-    for (; w[at] === Op.Word || w[at] === Op.Address || w[at] === Op.Interface; at += w[at + 1]) {
-      if (matchConstant(this.plane, program, w[at], at, slot, row, nowMs) === Answer.No) return false
-    }
-    return true
   }
 }
 

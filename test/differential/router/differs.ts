@@ -5,7 +5,7 @@
 import { icmp, ipv4 } from '../../support/frames.ts'
 import type { Sent } from './duel.ts'
 import { host, withOptions } from './odd.ts'
-import { bytes, echoPacket, fragments, packet, udpPacket } from './traffic.ts'
+import { bytes, echoPacket, fragments, packet, tcpPacket, udpPacket } from './traffic.ts'
 
 export interface Difference {
   what: string
@@ -114,6 +114,17 @@ export const DIFFERENCES: Difference[] = [
     rules: '',
     packets: () => [{ link: 0, packet: udpPacket({ ...flow(6), src: 'fd00:1::1' }, 20, { ttl: 1 }) }],
   },
+  ...([4, 6] as const).map(
+    (family): Difference => ({
+      what: 'REJECT of what the router made',
+      why: 'the error would go to itself, over the loopback we do not have: Linux counts it in OUTPUT and INPUT',
+      family,
+      rules: `*filter\n-A OUTPUT -j REJECT --reject-with icmp${family === 4 ? '' : '6'}-port-unreachable\nCOMMIT\n`,
+      packets: () => [
+        { link: 0, packet: tcpPacket({ ...flow(family), dst: host(family, 0, 1) }, { flags: 2 }) },
+      ],
+    }),
+  ),
   {
     what: 'SCTP that is none',
     why: 'SCTP is tracked by its addresses and ports alone, so nothing of it is INVALID',

@@ -422,6 +422,43 @@ function natTraffic6(): Sent[] {
   ]
 }
 
+/** What is cut off is dropped by the first condition that looks for what is missing, and by none before. */
+const cutRules = (family: 4 | 6): string => {
+  const icmp = family === 4 ? '-p icmp -m icmp --icmp-type 8' : '-p ipv6-icmp -m icmp6 --icmpv6-type 128'
+  const conditions = ['-m mark --mark 1', '-m conntrack --ctstate NEW', '-m limit --limit 1/hour']
+  const headers = ['-p tcp -m tcp --dport 80', '-p udp -m udp --sport 53:60', icmp]
+  const rules = (chain: string): string =>
+    conditions
+      .flatMap((c) => headers.flatMap((h) => [`${h.replace(/ -m.*/, '')} ${c}${h.replace(/^-p \S+/, '')}`]))
+      .map((rule) => `-A ${chain} ${rule}`)
+      .join('\n')
+  const last = headers
+    .flatMap((h) => conditions.map((c) => `-A FORWARD -i lan ! -d ${host(family, 2, 9)} ${h} ${c}`))
+    .join('\n')
+  return (
+    table('mangle', `${rules('PREROUTING')}\n-A FORWARD -p tcp -m tcp --tcp-option 3 -m mark --mark 1`) +
+    table('filter', `${rules('INPUT')}\n${last}`) +
+    table('security', `-A FORWARD ${icmp} -m pkttype --pkt-type multicast`)
+  )
+}
+
+function cutOff(family: 4 | 6): Sent[] {
+  const icmp = family === 4 ? 1 : 58
+  return [host(family, 0, 1), host(family, 2, 3)].flatMap((dst) => {
+    const ends = { src: host(family, 0, 3), dst }
+    const short = [6, 17, icmp].flatMap((protocol) =>
+      [0, 2, 4, 7, 8, 13, 19].map((size) => ({
+        link: 0,
+        packet: packet(ends, protocol, bytes(size, 8)),
+        what: `${size} bytes of ${protocol}`,
+      })),
+    )
+    const long = tcpPacket({ ...ends, sport: 1, dport: 80 }, { flags: 2 })
+    long[(family === 4 ? 20 : 40) + 12] = 0xf0
+    return [...short, { link: 0, packet: long, what: 'a TCP header longer than the packet' }]
+  })
+}
+
 const CHAINS =
   table(
     'raw',
@@ -680,6 +717,12 @@ export const CASES: Case[] = [
   { name: 'NAT', family: 4, rules: NAT4, packets: () => [...natTraffic(), ...forUs(4), ...pieces(4)] },
   { name: 'NAT, IPv6', family: 6, rules: NAT6, packets: () => [...natTraffic6(), ...forUs(6), ...pieces(6)] },
   { name: 'chains, raw and security', family: 4, rules: CHAINS, packets: all(4) },
+  ...([4, 6] as const).map((family) => ({
+    name: `packets cut off, IPv${family}`,
+    family,
+    rules: cutRules(family),
+    packets: () => [...cutOff(family), ...mixed(family)],
+  })),
   { name: 'sets', family: 4, rules: SET_RULES, sets: SETS, packets: () => mixed(4) },
   { name: 'rules that remember', family: 4, rules: MEMORY, packets: repeated },
   {

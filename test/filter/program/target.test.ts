@@ -119,6 +119,10 @@ COMMIT
     )
     const lab = new Lab({ rules: `*filter\n${many.join('\n')}\nCOMMIT\n` })
     expect(lab.send(short).end).toBe('filter')
+    // In the order of the text, not in that of the record.
+    const port = '-m tcp --dport 80'
+    expect(sent(`filter FORWARD -p tcp ${port} -m mark --mark 1 -j ACCEPT`, short).end).toBe('filter')
+    expect(sent(`filter FORWARD -p tcp -m mark --mark 1 ${port} -j ACCEPT`, short).end).toBe('out eth1')
   })
 })
 
@@ -226,6 +230,10 @@ describe('rewrites', () => {
     const { bytes } = sent(`${clamp} --clamp-mss-to-pmtu`, six)
     expect(mssOf(bytes, 40)).toEqual(mss(1220))
     sound(bytes)
+    // Who asks next finds a header that is 4 bytes longer.
+    const asked = `${clamp} --set-mss 1000\n-A FORWARD -p tcp -m tcpmss --mss 0:600`
+    const { end, lab } = sent(asked, t4({ flags: 2 }))
+    expect([end, lab.packets(1)]).toEqual(['out eth1', 1])
   })
 
   test('unfinished checksums stay unfinished, and CHECKSUM finishes them', () => {
