@@ -81,7 +81,8 @@ export function connectedRoutes(outIf: number, addresses: Network[]): RouteEntry
   const routes: RouteEntry[] = []
   for (const { family, address, length } of addresses) {
     const width = family === 4 ? 32 : 128
-    const base = { family, metric: 0, hops, src: address }
+    // Of IPv6 the subnet's route prefers none, as in Linux: router/source.ts.
+    const base = { family, metric: 0, hops, src: family === 4 ? address : null }
     routes.push({ ...base, table: TABLE_LOCAL, kind: RouteKind.Local, address, length: width })
     if (length < width) {
       const network = masked(address, length)

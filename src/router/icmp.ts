@@ -16,9 +16,9 @@ import * as icmp from '../wire/icmp.ts'
 import * as icmpv6 from '../wire/icmpv6.ts'
 import * as ipv4 from '../wire/ipv4.ts'
 import * as ipv6 from '../wire/ipv6.ts'
-import type { RouterHost } from './host.ts'
-import { type Interfaces, MAX_ADDRESSES } from './interfaces.ts'
 import { describeMade, MADE_TTL } from './made.ts'
+import type { Router } from './router.ts'
+import { errorSource4, errorSource6 } from './source.ts'
 
 /** RFC 1812 4.3.2.3: as much of the packet as fits in 576 bytes; RFC 4443: in 1280. */
 const MOST4 = 576
@@ -62,27 +62,15 @@ export class IcmpErrors {
   intervalMs = 1000
   /** Errors that a limit held back. */
   limited = 0
-  private readonly host: RouterHost
-  private readonly interfaces: Interfaces
-  /** Sends a packet that was made here: OUTPUT, route, POSTROUTING. */
-  private readonly originate: (slot: number, nowMs: number) => void
-  private readonly wayBack: (slot: number) => number
+  private readonly router: Router
+  private readonly source = new Int32Array(4)
   private readonly credit = new Float64Array(BUCKETS)
   private readonly filledMs = new Float64Array(BUCKETS).fill(-1)
   private allCredit = ALL_BURST
   private allFilledMs = -1
 
-  /** @param wayBack the interface by which a packet's source is reached; -1 = none */
-  constructor(
-    host: RouterHost,
-    interfaces: Interfaces,
-    originate: (slot: number, nowMs: number) => void,
-    wayBack: (slot: number) => number,
-  ) {
-    this.host = host
-    this.interfaces = interfaces
-    this.originate = originate
-    this.wayBack = wayBack
+  constructor(router: Router) {
+    this.router = router
   }
 
   /**
@@ -91,7 +79,7 @@ export class IcmpErrors {
    * @param info the word behind the checksum: MTU, pointer
    */
   send(slot: number, code4: number, code6: number, info: number, nowMs: number): void {
-    const { ip } = this.host
+    const { ip } = this.router.host
     const row = slot << IP_SHIFT
     const four = ip[row + Ip.Family] === 4
     const code = four ? code4 : code6
@@ -139,12 +127,13 @@ export class IcmpErrors {
   }
 
   private send4(slot: number, row: number, code: number, info: number, nowMs: number): void {
-    const { ip, pool } = this.host
+    const { ip, pool } = this.router.host
     const { view } = pool
-    const src = this.source4(slot, row)
+    const toUs = (ip[row + Ip.Flags] & IpFlag.ToUs) !== 0
+    const src = toUs ? ip[row + Ip.Dst0] : errorSource4(this.router, slot)
     if (src === 0) return
     const quote = Math.min(ip[row + Ip.Length], MOST4 - ipv4.SIZE - icmp.SIZE)
-    const made = this.host.make(ipv4.SIZE + icmp.SIZE + quote)
+    const made = this.router.host.make(ipv4.SIZE + icmp.SIZE + quote)
     if (made < 0) return
     const from = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head]
@@ -156,25 +145,25 @@ export class IcmpErrors {
     icmp.fillChecksum(view, at + ipv4.SIZE, icmp.SIZE + quote)
     this.describe(made, 4, row, total, ipv4.SIZE)
     ip[(made << IP_SHIFT) + Ip.Src0] = src
-    this.originate(made, nowMs)
+    this.router.originate(made, nowMs)
   }
 
   private send6(slot: number, row: number, code: number, info: number, nowMs: number): void {
-    const { ip, pool } = this.host
+    const { ip, pool } = this.router.host
     const { view } = pool
     const toUs = (ip[row + Ip.Flags] & IpFlag.ToUs) !== 0
-    const own = toUs ? 0 : this.source6(slot, row)
-    if (own < 0) return
+    const { source } = this
+    if (!toUs && !errorSource6(this.router, slot, source, 0)) return
     const quote = Math.min(ip[row + Ip.Length], MOST6 - ipv6.SIZE - icmpv6.SIZE)
     const total = ipv6.SIZE + icmpv6.SIZE + quote
-    const made = this.host.make(total)
+    const made = this.router.host.make(total)
     if (made < 0) return
     const from = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head] + ip[row + Ip.L3]
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head]
     ipv6.write(view, at, icmpv6.SIZE + quote, ipv4.Protocol.Icmpv6, MADE_TTL, 0, 0)
     const to = made << IP_SHIFT
     for (let i = 0; i < 4; i++) {
-      ip[to + Ip.Src0 + i] = toUs ? ip[row + Ip.Dst0 + i] : this.interfaces.address6[own + i]
+      ip[to + Ip.Src0 + i] = toUs ? ip[row + Ip.Dst0 + i] : source[i]
       view.setInt32(at + 8 + 4 * i, ip[to + Ip.Src0 + i])
       view.setInt32(at + 24 + 4 * i, ip[row + Ip.Src0 + i])
     }
@@ -183,37 +172,12 @@ export class IcmpErrors {
     const pseudo = checksum.pseudo6(view, at, ipv4.Protocol.Icmpv6, icmpv6.SIZE + quote)
     icmpv6.fillChecksum(view, at + ipv6.SIZE, icmpv6.SIZE + quote, pseudo)
     this.describe(made, 6, row, total, ipv6.SIZE)
-    this.originate(made, nowMs)
-  }
-
-  /** The address the packet was sent to, if it is ours; else ours on the way back (RFC 1812 4.3.2.4). 0 = none. */
-  private source4(slot: number, row: number): number {
-    const { ip } = this.host
-    if ((ip[row + Ip.Flags] & IpFlag.ToUs) !== 0) return ip[row + Ip.Dst0]
-    const iface = this.wayBack(slot)
-    return iface < 0 ? 0 : this.interfaces.source4(iface, ip[row + Ip.Src0])
-  }
-
-  /** Where one of our addresses is in address6: link-local for a link-local source. -1 = none. */
-  private source6(slot: number, row: number): number {
-    const { address6, count6 } = this.interfaces
-    const { ip } = this.host
-    const dst0 = ip[row + Ip.Src0]
-    const iface = dst0 >>> 22 === 0x3fa ? ip[row + Ip.InIf] : this.wayBack(slot)
-    if (iface < 0) return -1
-    const wantLocal = dst0 >>> 22 === 0x3fa
-    let other = -1
-    for (let i = 0; i < count6[iface]; i++) {
-      const at = (iface * MAX_ADDRESSES + i) * 4
-      if ((address6[at] >>> 22 === 0x3fa) === wantLocal) return at
-      other = at
-    }
-    return other
+    this.router.originate(made, nowMs)
   }
 
   /** The row of an error, to the source of the packet of `row`. */
   private describe(made: number, family: number, row: number, length: number, l4: number): void {
-    const { ip, pool } = this.host
+    const { ip, pool } = this.router.host
     const to = made << IP_SHIFT
     const at = made * SLOT_SIZE + pool.meta[(made << META_SHIFT) + Meta.Head] + l4
     const ports =

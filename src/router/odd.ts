@@ -70,14 +70,6 @@ export function whole(router: Router, slot: number, nowMs: number): number {
   return made
 }
 
-/** The interface that leads to the packet's source, -1 = none. */
-export function wayBack(router: Router, slot: number): number {
-  const { words } = router.routes
-  const back = router.routes.reverse(router.host.ip, slot)
-  const unicast = back >= 0 && words[back * Route.Words + Route.Kind] === RouteKind.Unicast
-  return unicast ? words[back * Route.Words + Route.OutIf] : -1
-}
-
 /** False for an IPv6 source that is link-local, or none: it is for its own link. */
 export function mayLeave(ip: Int32Array, row: number): boolean {
   const s = row + Ip.Src0

@@ -23,7 +23,7 @@ import { Local } from './local.ts'
 import { joined } from './martian.ts'
 import { clampMss } from './mss.ts'
 import { decrement, setHop } from './next-hop.ts'
-import { admit4, flawed, isGroup, mayLeave, refuse, routeOwn, wayBack, whole } from './odd.ts'
+import { admit4, flawed, isGroup, mayLeave, refuse, routeOwn, whole } from './odd.ts'
 import { PARSED, parse } from './parse.ts'
 import type { Fragments, Resolver, Services, Waiting } from './parts.ts'
 import { comesFromThere } from './reverse-path.ts'
@@ -58,12 +58,7 @@ export class Router {
     this.host = host
     this.routes = routes
     this.hooks = hooks
-    this.errors = new IcmpErrors(
-      host,
-      this.interfaces,
-      (slot, nowMs) => this.originate(slot, nowMs),
-      (slot) => wayBack(this, slot),
-    )
+    this.errors = new IcmpErrors(this)
     this.local = new Local({
       host,
       interfaces: this.interfaces,

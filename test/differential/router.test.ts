@@ -19,7 +19,7 @@ import { randomPackets, randomRules } from './router/grammar.ts'
 import { KernelSide } from './router/kernel-side.ts'
 import { CASES } from './router/rule-sets.ts'
 import { compareRuleSet } from './router/run.ts'
-import { linkLocalWorld, world } from './router/world.ts'
+import { world } from './router/world.ts'
 
 /** More, from another seed: TAPLOOM_DIFFER_SETS=1000 TAPLOOM_DIFFER_SEED=5000. */
 const SETS = Number(process.env.TAPLOOM_DIFFER_SETS ?? 150)
@@ -38,8 +38,8 @@ describe.skipIf(lacking)(`the router against the kernel's${lacking ? ` (${lackin
 
   test.each(CASES.map((c) => [c.name, c] as const))(
     '%s',
-    (_, { bits, family, linkLocal, names, nets, packets, rules, sets }) => {
-      const own = names ? world(names, nets, bits) : linkLocal ? linkLocalWorld() : standard
+    (_, { bits, family, names, nets, packets, rules, sets, world: other }) => {
+      const own = names ? world(names, nets, bits) : other ? other() : standard
       const side = own === standard ? kernel : new KernelSide(own)
       try {
         if (own !== standard) side.settle()

@@ -26,9 +26,11 @@ const EVERY = [
 ]
 
 function logAll(): string {
+  // So that connections are tracked: LOG in table nat does not ask for that, as in the kernel.
+  const tracked = '-A OUTPUT -m conntrack --ctstate INVALID\n'
   return EVERY.map((line) => {
     const [table, ...chains] = line.split(' ')
-    return `*${table}\n${chains.map((chain) => `-A ${chain} -j LOG --log-prefix "${table} ${chain}"`).join('\n')}\nCOMMIT\n`
+    return `*${table}\n${chains.map((chain) => `-A ${chain} -j LOG --log-prefix "${table} ${chain}"`).join('\n')}\n${table === 'mangle' ? tracked : ''}COMMIT\n`
   }).join('')
 }
 

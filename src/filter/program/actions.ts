@@ -59,8 +59,9 @@ export function actionOf(target: TargetModel | null, context: CompileContext): A
       )
     case 'CT':
     case 'NOTRACK':
-      context.tracks = true
+      // To ask for none is not to ask for connections (xt_CT): without another rule nobody looks.
       if (target.notrack) return action(Target.Notrack)
+      context.tracks = true
       if (target.zone === null) return action(Target.None)
       return action(Target.Zone, target.zone.id === 'mark' ? -1 : target.zone.id, ZONE[target.zone.direction])
     case 'SNAT':

@@ -90,7 +90,6 @@ class Compiler {
     let counter = 0
     this.chains = rules.tables.map((table) =>
       table.chains.map((chain) => {
-        this.context.tracks ||= table.name === 'nat' && chain.rules.length > 0
         const drafts = chain.rules.map((_, at) => this.draft(table, chain, at, counter + at))
         counter += chain.rules.length
         arrange(drafts)

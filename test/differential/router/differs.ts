@@ -125,6 +125,18 @@ export const DIFFERENCES: Difference[] = [
       ],
     }),
   ),
+  ...([4, 6] as const).map(
+    (family): Difference => ({
+      what: 'NOTRACK of what refuses an untracked packet',
+      why: 'Linux gives the answer the null connection of the packet, and -j NOTRACK no longer holds (nf_ct_attach)',
+      family,
+      rules:
+        '*raw\n-A PREROUTING -p tcp -m tcp --dport 99 -j NOTRACK\n-A OUTPUT -j NOTRACK\nCOMMIT\n' +
+        '*filter\n-A FORWARD -p tcp -m tcp --dport 99 -j REJECT --reject-with tcp-reset\n' +
+        '-A OUTPUT -m conntrack --ctstate UNTRACKED\nCOMMIT\n',
+      packets: () => [{ link: 0, packet: tcpPacket({ ...flow(family), dport: 99 }, { flags: 16, ack: 5 }) }],
+    }),
+  ),
   {
     what: 'SCTP that is none',
     why: 'SCTP is tracked by its addresses and ports alone, so nothing of it is INVALID',

@@ -170,7 +170,10 @@ function target(d: Dice, p: Place, proto: string, below: string[]): string {
     return d.one(8) ? '-j ACCEPT' : d.one(12) ? '-j DROP' : d.pick(list)
   }
   if (table === 'raw')
-    return d.pick(['-j CT --notrack', '-j ACCEPT', '', '-j NOTRACK', d.one(4) ? '-j DROP' : ''])
+    // In OUTPUT (whose rules may be in a chain of ours) only where nothing refuses what is not tracked: differs.ts.
+    return chain === 'PREROUTING'
+      ? d.pick(['-j CT --notrack', '-j ACCEPT', '', '-j NOTRACK', d.one(4) ? '-j DROP' : ''])
+      : d.pick(['-j ACCEPT', '', d.one(4) ? '-j DROP' : ''])
   if (table === 'nat') {
     const to = host(family, d.roll(3), 2 + d.roll(4))
     const withPort = proto === 'tcp' || proto === 'udp'

@@ -93,8 +93,10 @@ export class KernelSide {
       for (const h of hosts)
         commands.push(`neigh replace ${h} lladdr ${mac(hostMac(i))} dev ${name} nud permanent`)
     })
-    for (const { kind, link, to, via } of world.ways)
-      commands.push(`route add ${kind ? `${kind} ${to}` : `${to} via ${via} dev ${world.links[link!].name}`}`)
+    for (const { kind, link, src, to, via } of world.ways) {
+      const way = kind ? `${kind} ${to}` : `${to} via ${via} dev ${world.links[link!].name}`
+      commands.push(`route add ${way}${src ? ` src ${src}` : ''}`)
+    }
     this.command(['ip', '-batch', '-'], `${commands.join('\n')}\n`)
     // Behind the devices: they join the routers' groups now.
     lab.run(ns, 'sysctl', '-q', '-w', 'net.ipv6.conf.all.forwarding=1')

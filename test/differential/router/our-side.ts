@@ -49,7 +49,7 @@ export class OurSide {
     world.links.forEach((_, i) => {
       for (const route of connectedRoutes(i, this.addresses(i))) writer.add(route)
     })
-    for (const { kind, link, to, via } of world.ways) {
+    for (const { kind, link, src, to, via } of world.ways) {
       const gateway = via === undefined ? null : wordsOfAddress(via)
       const hops = [{ outIf: link ?? 0, gateway, weight: 1 }]
       const network = networkOf(to)
@@ -57,7 +57,7 @@ export class OurSide {
         ...network,
         table: TABLE_MAIN,
         metric: 0,
-        src: null,
+        src: src === undefined ? null : wordsOfAddress(src),
         hops,
         kind: kind ? KINDS[kind] : RouteKind.Unicast,
       })

@@ -18,6 +18,7 @@ import {
   tcpPacket,
   udpPacket,
 } from './traffic.ts'
+import { linkLocalWorld, sourcesWorld, type World } from './world.ts'
 
 export interface Case {
   name: string
@@ -30,8 +31,8 @@ export interface Case {
   names?: string[]
   nets?: string[]
   bits?: number
-  /** A world of its own, where the kernel has link-local addresses. */
-  linkLocal?: boolean
+  /** Of its own. */
+  world?: () => World
 }
 
 const A = '10.0.0.2'
@@ -459,6 +460,19 @@ function cutOff(family: 4 | 6): Sent[] {
   })
 }
 
+/** TTL 1, from near and far, by the way that leads back and by another. */
+function dying(family: 4 | 6): Sent[] {
+  const from =
+    family === 4 ? ['172.16.3.3', '172.17.3.3', '10.0.9.7'] : ['fd00:16::3', 'fd00:17::3', 'fd00:9::7']
+  return [...from, host(family, 0, 3), host(family, 1, 3), far(family, 3)].flatMap((src) =>
+    [0, 1].map((link) => ({
+      link,
+      packet: udpPacket(flow(src, host(family, 2, 3), 41000, 53), 20, { ttl: 1 }),
+      what: `TTL 1 from ${src}`,
+    })),
+  )
+}
+
 const CHAINS =
   table(
     'raw',
@@ -659,7 +673,7 @@ export const CASES: Case[] = [
     family: 6,
     rules: STATEFUL('ipv6-icmp', 'REJECT --reject-with icmp6-port-unreachable'),
     packets: linkLocals,
-    linkLocal: true,
+    world: linkLocalWorld,
   },
   { name: 'no rules', family: 4, rules: '', packets: all(4) },
   { name: 'no rules, IPv6', family: 6, rules: '', packets: all(6) },
@@ -691,13 +705,13 @@ export const CASES: Case[] = [
     name: 'REJECT',
     family: 4,
     rules: rejectRules(REJECTS4),
-    packets: () => [...rejects(4), ...mixed(4), ...martians(4)],
+    packets: () => [...rejects(4), ...mixed(4), ...martians(4), ...refused(4)],
   },
   {
     name: 'REJECT, IPv6',
     family: 6,
     rules: rejectRules(REJECTS6),
-    packets: () => [...rejects(6), ...mixed(6), ...martians(6)],
+    packets: () => [...rejects(6), ...mixed(6), ...martians(6), ...refused(6)],
   },
   { name: 'matches', family: 4, rules: MATCHES4, packets: all(4) },
   { name: 'matches, IPv6', family: 6, rules: MATCHES6, packets: all(6) },
@@ -722,6 +736,21 @@ export const CASES: Case[] = [
     family,
     rules: cutRules(family),
     packets: () => [...cutOff(family), ...mixed(family)],
+  })),
+  {
+    name: 'rules that ask for no connections',
+    family: 4,
+    rules:
+      table('raw', '-A PREROUTING -p udp -m udp --dport 53 -j CT --notrack') +
+      table('nat', '-A PREROUTING -p udp\n-A POSTROUTING -p tcp -j ACCEPT'),
+    packets: () => [...mixed(4), ...pieces(4)],
+  },
+  ...([4, 6] as const).map((family) => ({
+    name: `whom errors come from, IPv${family}`,
+    family,
+    rules: '',
+    world: sourcesWorld,
+    packets: () => dying(family),
   })),
   { name: 'sets', family: 4, rules: SET_RULES, sets: SETS, packets: () => mixed(4) },
   { name: 'rules that remember', family: 4, rules: MEMORY, packets: repeated },

@@ -24,6 +24,8 @@ export interface Way {
   /** A gateway and the link's index, or what becomes of the packet. */
   via?: string
   link?: number
+  /** Preferred source. */
+  src?: string
   kind?: 'blackhole' | 'unreachable' | 'prohibit'
 }
 
@@ -80,4 +82,21 @@ export function linkLocalWorld(): World {
   const { links, ways } = world()
   links[0].hosts.push('fe80::5')
   return { links, ways, linkLocal: true }
+}
+
+/** Several addresses on a link, and routes with a preferred source: what do errors come from? */
+export function sourcesWorld(): World {
+  const { links, ways } = world()
+  links[0].addresses.push('10.0.9.1/24', 'fd00:9::1/64')
+  links[0].hosts.push('10.0.9.7', 'fd00:9::7')
+  return {
+    links,
+    ways: [
+      ...ways,
+      { to: '172.16.0.0/16', via: '10.0.9.7', link: 0 },
+      { to: '172.17.0.0/16', via: '203.0.113.254', link: 1, src: '10.0.9.1' },
+      { to: 'fd00:16::/32', via: 'fd00:9::7', link: 0 },
+      { to: 'fd00:17::/32', via: 'fd00:2::fe', link: 1, src: 'fd00:9::1' },
+    ],
+  }
 }
