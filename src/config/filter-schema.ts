@@ -108,6 +108,11 @@ export const conntrack = mapping({
   filtering: oneOf('endpoint-independent', 'address-dependent', 'address-and-port-dependent')
     .default('endpoint-independent')
     .describe('In profile rfc: who may speak to a port that NAT maps (RFC 4787 section 5)'),
+  inboundRefresh: flag
+    .optional()
+    .describe(
+      'Packets from outside, too, keep a UDP mapping alive (RFC 4787 REQ-6); default: in profile linux true, in rfc false',
+    ),
 })
   .prefault({})
   .describe('How connections are tracked')

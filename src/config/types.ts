@@ -127,6 +127,8 @@ export interface TrackingConfig {
   liberal: boolean
   maxRetrans: number
   filtering: Filtering
+  /** Undefined: the profile's. */
+  inboundRefresh?: boolean
 }
 
 /** A file in iptables-save (family 4) or ip6tables-save (6) format, read whole. */

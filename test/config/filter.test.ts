@@ -145,6 +145,19 @@ describe('conntrack', () => {
     })
   })
 
+  it('what profile rfc leaves to choose; unsaid, the profile decides', () => {
+    const { conntrack } = router(
+      'conntrack: { filtering: address-dependent, inboundRefresh: true }',
+      'profile: rfc',
+    )
+    expect(conntrack).toMatchObject({ filtering: 'address-dependent', inboundRefresh: true })
+    expect(router('profile: rfc').conntrack.inboundRefresh).toBe(undefined)
+    expect(problems('conntrack: { filtering: none, inboundRefresh: maybe }')).toEqual([
+      expect.stringMatching(/filtering: found 'none', expected endpoint-independent, address-dependent or/),
+      expect.stringMatching(/inboundRefresh: found 'maybe', expected true or false/),
+    ])
+  })
+
   it('mistakes', () => {
     expect(problems('conntrack: { timeouts: { nf_conntrack_tcp_timeout_establishd: 5 } }')[0]).toMatch(
       /did you mean nf_conntrack_tcp_timeout_established\?/,

@@ -252,6 +252,75 @@ describe.skipIf(lacking)('connections', () => {
     )
   })
 
+  it('profile rfc: who may speak to a mapping, and what keeps it alive, are keys', async () => {
+    const base = { nat: [{ masquerade: { from: '10.1.0.0/24', out: 'wan' } }], profile: 'rfc' }
+    const { change, fabric, inside, outside } = await site(base)
+    const send = (netns: string, from: string, port: number, to: string, dport: number) =>
+      lab.in(
+        netns,
+        process.execPath,
+        '-e',
+        `require('dgram').createSocket('udp4').bind(${port}, '${from}', function () {
+          this.send('x', ${dport}, '${to}', () => process.exit()) })`,
+      )
+    // Inside port 5000 has spoken to 10.2.0.2:9000. Who may answer?
+    const admitted = async (): Promise<boolean[]> => {
+      await fabric.flushConntrack('edge')
+      await send(inside, '10.1.0.2', 5000, '10.2.0.2', 9000)
+      const found: boolean[] = []
+      for (const [from, port] of [
+        ['10.2.0.2', 9000],
+        ['10.2.0.2', 9001],
+        ['10.2.0.3', 9000],
+      ] as const) {
+        const refused = () =>
+          fabric.drops().reduce((n, d) => n + (d.reason === 'nat-filtered' ? d.packets : 0), 0)
+        const before = refused()
+        const passed = () => {
+          const answer = from === '10.2.0.2' && port === 9000
+          return fabric
+            .conntrack({ proto: 'udp' })
+            .some(({ original: o, reply }) =>
+              answer ? reply.packets > 0 : o.src === from && o.sport === port,
+            )
+        }
+        await send(outside, from, port, '10.2.0.1', 5000)
+        await until(() => passed() || refused() > before)
+        found.push(refused() === before)
+      }
+      return found
+    }
+    const filtering = (value: string) => change({ ...base, conntrack: { filtering: value } })
+    expect(await admitted()).toEqual([true, true, true])
+    await filtering('address-dependent')
+    expect(await admitted()).toEqual([true, true, false])
+    await filtering('address-and-port-dependent')
+    expect(await admitted()).toEqual([true, false, false])
+
+    const left = async (inboundRefresh?: boolean): Promise<number> => {
+      const timeouts = { nf_conntrack_udp_timeout: 100, nf_conntrack_udp_timeout_stream: 100 }
+      await change({
+        ...base,
+        conntrack: { timeouts, ...(inboundRefresh !== undefined && { inboundRefresh }) },
+      })
+      await fabric.flushConntrack('edge')
+      await send(inside, '10.1.0.2', 5000, '10.2.0.2', 9000)
+      await send(outside, '10.2.0.2', 9000, '10.2.0.1', 5000)
+      await change({
+        ...base,
+        conntrack: { timeouts: {}, ...(inboundRefresh !== undefined && { inboundRefresh }) },
+      })
+      // By now the profile's 300 s would count.
+      await send(outside, '10.2.0.2', 9000, '10.2.0.1', 5000)
+      const flow = () => fabric.conntrack({ proto: 'udp', dport: 9000 })[0]
+      await until(() => flow().reply.packets === 2)
+      return flow().timeoutS
+    }
+    expect(await left()).toBeLessThanOrEqual(100)
+    expect(await left(true)).toBeGreaterThan(100)
+    expect(await left(false)).toBeLessThanOrEqual(100)
+  })
+
   it('profile rfc: who is refused for want of room is told (RFC 5508 REQ-8)', async () => {
     const { inside } = await site({
       nat: [{ masquerade: { from: '10.1.0.0/24', out: 'wan' } }],

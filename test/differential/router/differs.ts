@@ -137,6 +137,15 @@ export const DIFFERENCES: Difference[] = [
       packets: () => [{ link: 0, packet: tcpPacket({ ...flow(family), dport: 99 }, { flags: 16, ack: 5 }) }],
     }),
   ),
+  ...([4, 6] as const).map(
+    (family): Difference => ({
+      what: 'GRE of a version that does not exist, translated',
+      why: 'its addresses are, as those of any protocol without ports; Linux drops it',
+      family,
+      rules: `*nat\n-A PREROUTING -j DNAT --to-destination ${host(family, 2, 5)}\nCOMMIT\n`,
+      packets: () => [{ link: 0, packet: packet(flow(family), 47, bytes(40)) }],
+    }),
+  ),
   {
     what: 'SCTP that is none',
     why: 'SCTP is tracked by its addresses and ports alone, so nothing of it is INVALID',

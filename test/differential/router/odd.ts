@@ -144,7 +144,7 @@ export function refused(family: 4 | 6): Sent[] {
     { link: 0, packet: packet(wan, 17, bytes(5)), what: 'UDP cut off' },
     { link: 0, packet: packet(wan, 6, bytes(13)), what: 'TCP cut off' },
     { link: 0, packet: packet(wan, 89, summing(wan, 89, 40)), what: 'OSPF' },
-    { link: 0, packet: packet(wan, 47, bytes(40)), what: 'GRE' },
+    { link: 0, packet: packet(wan, 47, Uint8Array.from([0, 0, 8, 0, ...bytes(36)])), what: 'GRE' },
     { link: 0, packet: packet(wan, 50, bytes(40)), what: 'ESP' },
     ...kinds.map((dst, i) => ({
       link: 0,
