@@ -88,6 +88,8 @@ export const SYSCTL_TIMEOUTS: Readonly<Record<string, TimeoutName>> = {
   nf_conntrack_udp_timeout_stream: 'udpStream',
   nf_conntrack_icmp_timeout: 'icmp',
   nf_conntrack_generic_timeout: 'generic',
+  nf_conntrack_gre_timeout: 'gre',
+  nf_conntrack_gre_timeout_stream: 'greStream',
 }
 
 export const conntrack = mapping({

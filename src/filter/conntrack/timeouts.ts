@@ -17,6 +17,8 @@
  *     udpStream           120    300    both, after 2 s
  *     icmp                 30     60                                       RFC 5508 REQ-2
  *     generic             600    600    all other protocols
+ *     gre                  30    600    one direction only
+ *     greStream           180    600    answered
  *
  * linux: net/netfilter of Linux 6.x (nf_conntrack_*_timeout). States are the kernel's numbers, so that a
  * state is an index here.
@@ -39,7 +41,9 @@ export const enum Timeout {
   UdpStream = 13,
   Icmp = 14,
   Generic = 15,
-  Count = 16,
+  Gre = 16,
+  GreStream = 17,
+  Count = 18,
 }
 
 export const TIMEOUT_NAMES = [
@@ -59,6 +63,8 @@ export const TIMEOUT_NAMES = [
   'udpStream',
   'icmp',
   'generic',
+  'gre',
+  'greStream',
 ] as const
 
 export type TimeoutName = Exclude<(typeof TIMEOUT_NAMES)[number], 'tcpNone'>
@@ -83,6 +89,8 @@ export const PROFILES: Readonly<Record<Profile, Readonly<Timeouts>>> = {
     udpStream: 120,
     icmp: 30,
     generic: 600,
+    gre: 30,
+    greStream: 180,
   },
   rfc: {
     tcpSynSent: 240,
@@ -100,6 +108,8 @@ export const PROFILES: Readonly<Record<Profile, Readonly<Timeouts>>> = {
     udpStream: 300,
     icmp: 60,
     generic: 600,
+    gre: 600,
+    greStream: 600,
   },
 }
 

@@ -46,7 +46,7 @@ const EACH = [
   'net.ipv6.conf.IF.mldv2_unsolicited_report_interval=100',
 ]
 /** How long the kernel may be late with a frame that we sent. */
-const LATE_MS = 40
+const LATE_MS = 400
 
 const cell = new Int32Array(new SharedArrayBuffer(4))
 export const sleep = (ms: number): void => void Atomics.wait(cell, 0, 0, ms)
