@@ -32,7 +32,7 @@ test('lines', () => {
     'udp      17 29 src=10.0.0.3 dst=198.51.100.9 sport=40000 dport=53 packets=1 bytes=38 [UNREPLIED] src=198.51.100.9 dst=10.0.0.3 sport=53 dport=40000 packets=0 bytes=0 mark=0 zone=7 use=1',
     'icmp     1 29 src=10.0.0.4 dst=198.51.100.9 type=8 code=0 id=1234 packets=1 bytes=28 [UNREPLIED] src=198.51.100.9 dst=10.0.0.4 type=0 code=0 id=1234 packets=0 bytes=0 mark=0 use=1',
     'icmpv6   58 29 src=fd00::5 dst=2001:db8::1 type=128 code=0 id=1234 packets=1 bytes=48 [UNREPLIED] src=2001:db8::1 dst=fd00::5 type=129 code=0 id=1234 packets=0 bytes=0 mark=0 use=1',
-    'gre      47 599 src=10.0.0.6 dst=198.51.100.9 srckey=0x0 dstkey=0x0 zone-orig=9 packets=1 bytes=24 [UNREPLIED] src=198.51.100.9 dst=10.0.0.6 srckey=0x0 dstkey=0x0 packets=0 bytes=0 mark=0 use=1',
+    'gre      47 29 src=10.0.0.6 dst=198.51.100.9 srckey=0x0 dstkey=0x0 zone-orig=9 packets=1 bytes=24 [UNREPLIED] src=198.51.100.9 dst=10.0.0.6 srckey=0x0 dstkey=0x0 packets=0 bytes=0 mark=0 use=1',
     'unknown  99 599 src=10.0.0.7 dst=198.51.100.9 packets=1 bytes=24 [UNREPLIED] src=198.51.100.9 dst=10.0.0.7 packets=0 bytes=0 mark=0 use=1',
   ])
 })
