@@ -20,6 +20,7 @@
         "native/udp-receive.cc",
         "native/udp-transmit.cc",
         "native/udp-send.cc",
+        "native/underlay.cc",
         "native/echo.cc"
       ],
       "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native"],

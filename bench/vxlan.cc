@@ -1,11 +1,12 @@
 // The yardstick of the tunnel: the least a process can do to join a TAP to a VXLAN.
 //
-//   vxlan CLIENT_NETNS HOST_NETNS LOCAL REMOTE [DEVICE]     namespaces by path; DEVICE is eth0
+//   vxlan CLIENT_NETNS HOST_NETNS LOCAL REMOTE [DEVICE [tap]]     namespaces by path; DEVICE is eth0
 //
 // One TAP in CLIENT_NETNS, two UDP sockets in HOST_NETNS, one thread, epoll, and the addon's own
 // segmentation, coalescing and batched system calls. What comes from the TAP goes to REMOTE in VNI 77, what
 // comes from anywhere goes to the TAP. No address is looked at, nothing is learned, no header is checked,
-// nothing is counted. What taploom is slower than this, it pays for deciding.
+// nothing is counted. What taploom is slower than this, it pays for deciding. With `tap` super-frames leave
+// by an underlay TAP (../native/underlay.h) instead of a socket.
 //
 // Prints "ready" once the device is up. Ends on SIGTERM; the device ends with it.
 #include <sys/epoll.h>
@@ -81,7 +82,7 @@ int in(Plane& plane, const Device& tap, UdpTunnel& tunnel) {
   return n;
 }
 
-int run(char** argv, const char* name) {
+int run(char** argv, const char* name, bool whole) {
   TapOptions options;
   options.netns = argv[1];
   options.name = name;
@@ -98,6 +99,7 @@ int run(char** argv, const char* name) {
   const UdpSocket receiver = open_udp(socket);
   socket.port = 0;
   socket.receive = false;
+  socket.df = whole;
   const UdpSocket sender = open_udp(socket);
 
   Plane plane;
@@ -105,7 +107,8 @@ int run(char** argv, const char* name) {
   plane.paths[kPathFamily] = 4;
   plane.paths[kPathAddress0] = static_cast<int32_t>(ntohl(remote.v4.sin_addr.s_addr));
   plane.paths[kPathPort] = kPort;
-  UdpTunnel tunnel({receiver.fd, sender.fd}, 1, plane.arrays, true);
+  const int underlay = whole ? open_underlay(argv[2], 4).fd : -1;
+  UdpTunnel tunnel({receiver.fd, sender.fd}, 1, plane.arrays, true, underlay);
   Device tap;
   tap.fd = opened.fds[0];
   tap.vnetSize = opened.vnetSize;
@@ -140,11 +143,11 @@ int run(char** argv, const char* name) {
 
 int main(int argc, char** argv) {
   if (argc < 5) {
-    std::fprintf(stderr, "usage: vxlan CLIENT_NETNS HOST_NETNS LOCAL REMOTE [DEVICE]\n");
+    std::fprintf(stderr, "usage: vxlan CLIENT_NETNS HOST_NETNS LOCAL REMOTE [DEVICE [tap]]\n");
     return 2;
   }
   try {
-    return run(argv, argc > 5 ? argv[5] : "eth0");
+    return run(argv, argc > 5 ? argv[5] : "eth0", argc > 6 && std::strcmp(argv[6], "tap") == 0);
   } catch (const SysError& e) {
     std::fprintf(stderr, "vxlan: %s: %s (%s)\n", e.what.c_str(), std::strerror(e.err), e.syscall.c_str());
     return 1;

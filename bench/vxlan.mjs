@@ -1,8 +1,10 @@
 /**
  * The tunnel benchmark: two hosts, an underlay of 1500 bytes, a VXLAN between them.
  *
- *     node bench/vxlan.mjs [--subjects vxlan-c,kernel,taploom] [further options of net.mjs]
+ *     node bench/vxlan.mjs [--subjects vxlan-c,kernel,taploom] [--ethtool tx=off,gro=on]
+ *                          [further options of net.mjs]
  *
+ * --ethtool changes features of the underlay's devices: `tx=off,gro=on` is a network card without offloads.
  * Rounds, figures and the report are those of net.mjs; the subjects are in lib/tunnels.mjs, the targets
  * those of the tunnel. Needs root. See bench/README.md.
  */
@@ -11,7 +13,7 @@ import { describe } from './lib/machine.mjs'
 import { micro, packetUsOf } from './lib/micro.mjs'
 import { note, runMain, usage } from './lib/process.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
-import { manyReport, TUNNEL_NAMES, TUNNEL_TARGETS, tunnelOf } from './lib/tunnels.mjs'
+import { manyReport, TUNNEL_NAMES, TUNNEL_TARGETS, tunnelOf, underlay } from './lib/tunnels.mjs'
 import { measure, NET_OPTIONS, options, reportOf } from './net.mjs'
 
 const FIGURES = 'tcp1,tcp4,saturated,lossless,rtt'
@@ -23,12 +25,13 @@ export function tunnelOptions(argv) {
   let figures = FIGURES
   for (let i = 0; i < argv.length; i++) {
     const [key, inline] = argv[i].split(/=(.*)/s, 2)
-    if (key !== '--subjects' && key !== '--figures') {
+    if (key !== '--subjects' && key !== '--figures' && key !== '--ethtool') {
       rest.push(argv[i])
       continue
     }
     const value = inline ?? argv[++i] ?? ''
-    if (key === '--subjects') names = value.split(',')
+    if (key === '--ethtool') underlay.features = value.split(',')
+    else if (key === '--subjects') names = value.split(',')
     else figures = value
   }
   for (const name of names)

@@ -43,16 +43,24 @@ bool same(const uint8_t* a, const uint8_t* b, size_t from, size_t to) {
 
 }  // namespace
 
+// Whether a frame with the first frame's addresses has an L4 checksum that was not finished.
+bool Coalescer::isPartial(const uint8_t* frame, size_t len) const {
+  const uint32_t pseudo = at_.pseudo + static_cast<uint32_t>(len - at_.l4);
+  return read16(frame + at_.l4 + (at_.tcp ? 16 : 6)) == checksum_add(nullptr, 0, pseudo);
+}
+
 // Whether the checksums of a frame with the first frame's addresses are there and right.
 bool Coalescer::verified(const uint8_t* frame, size_t len) const {
   if (!at_.v6 && checksum_add(frame + at_.l3, at_.l4 - at_.l3, 0) != 0xffff) return false;
   if (!at_.tcp && read16(frame + at_.l4 + 6) == 0) return false;  // segments would get one
+  if (unfinished_ && isPartial(frame, len)) return true;
   const size_t l4Len = len - at_.l4;
   return checksum_add(frame + at_.l4, l4Len, at_.pseudo + static_cast<uint32_t>(l4Len)) == 0xffff;
 }
 
-bool Coalescer::start(uint8_t* frame, size_t len, bool noEthernet, bool udp) {
+bool Coalescer::start(uint8_t* frame, size_t len, bool noEthernet, bool udp, bool unfinished) {
   *this = Coalescer();
+  unfinished_ = unfinished;
   if (!parse_layers(frame, len, noEthernet, &at_)) return false;
   if (at_.end != len || at_.payload == len) return false;
   if (at_.l4 - at_.l3 != (at_.v6 ? 40 : 20)) return false;
@@ -69,6 +77,7 @@ bool Coalescer::start(uint8_t* frame, size_t len, bool noEthernet, bool udp) {
     firstId_ = read16(frame + at_.l3 + 4);
   }
   if (!verified(frame, len)) return false;
+  partial_ = unfinished && isPartial(frame, len);
   first_ = frame;
   noEthernet_ = noEthernet;
   segment_ = len - at_.payload;

@@ -94,6 +94,31 @@ Napi::Value js_echo(const Napi::CallbackInfo& info) {
                                                  number(info[3]), number(info[4]), info[5].ToBoolean()));
 }
 
+// openUnderlay({ netns, family })
+Napi::Value js_open_underlay(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  Napi::Object o = object_arg(info, "openUnderlay");
+  const int family = family_of(o);
+  const UnderlayDevice device = guarded(env, [&] { return open_underlay(string_of(o, "netns"), family); });
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("fd", device.fd);
+  result.Set("name", device.name);
+  result.Set("rpFilter", device.rpFilter);
+  return result;
+}
+
+// underlayCounts(netns, family, name)
+Napi::Value js_underlay_counts(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const std::string netns = text(info[0]), name = text(info[2]);
+  const int family = number(info[1]);
+  const UnderlayCounts counts = guarded(env, [&] { return underlay_counts(netns, family, name); });
+  Napi::Object result = Napi::Object::New(env);
+  result.Set("handed", counts.handed);
+  result.Set("forwarded", counts.forwarded);
+  return result;
+}
+
 Napi::Value js_echo_reply(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   EchoReply reply;
@@ -119,6 +144,7 @@ std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info) {
   const int receivers = int_of(o, "receivers", 1);
   if (receivers < 1 || static_cast<size_t>(receivers) > fds.size())
     throw Napi::RangeError::New(env, "Io.attachUdp: receivers: 1 to the number of fds");
+  const int underlay = int_of(o, "underlay", -1);
   if (int_of(o, "header", kTunnelHeader) != kTunnelHeader)
     throw Napi::RangeError::New(env, "Io.attachUdp: a tunnel header has 8 bytes");
   Napi::Int32Array sends = words_of(o, "sends"), paths = words_of(o, "paths"), from = words_of(o, "info");
@@ -135,7 +161,7 @@ std::unique_ptr<AttachedTunnel> tunnel_from(const Napi::CallbackInfo& info) {
   kept.Set(2u, from);
   return guarded(env, [&] {
     return std::unique_ptr<AttachedTunnel>(new AttachedTunnel{
-        UdpTunnel(fds, receivers, arrays, bool_of(o, "udp", false)), Napi::Persistent(kept)});
+        UdpTunnel(fds, receivers, arrays, bool_of(o, "udp", false), underlay), Napi::Persistent(kept)});
   });
 }
 
@@ -146,6 +172,8 @@ void define_sockets(Napi::Env env, Napi::Object exports) {
   exports.Set("groupSender", Napi::Function::New(env, js_group_sender));
   exports.Set("pathMtu", Napi::Function::New(env, js_path_mtu));
   exports.Set("socketDrops", Napi::Function::New(env, js_socket_drops));
+  exports.Set("openUnderlay", Napi::Function::New(env, js_open_underlay));
+  exports.Set("underlayCounts", Napi::Function::New(env, js_underlay_counts));
   exports.Set("openEcho", Napi::Function::New(env, js_open_echo));
   exports.Set("echo", Napi::Function::New(env, js_echo));
   exports.Set("echoReply", Napi::Function::New(env, js_echo_reply));

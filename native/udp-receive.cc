@@ -9,8 +9,8 @@
 //
 //   inner L4 checksum       tells
 //   right                   kCsumVerified, or merged
-//   the pseudo-header's     kCsumPartial: the sender is a kernel on this machine that left it to its
-//                           hardware. Such a datagram can hold a super-frame of 64 KiB, too
+//   the pseudo-header's     kCsumPartial, or merged: the sender is a kernel on this machine that left it
+//                           to its hardware. Such a datagram can hold a super-frame of 64 KiB, too
 //   wrong, none, not TCP    nothing
 //
 // What does not merge with its predecessor ends the run: flows that alternate datagram by datagram
@@ -215,13 +215,17 @@ void UdpReceiver::open(const Memory& memory, const Arrival& arrival, const uint8
   meta_[kStrip] = 0;
   meta_[kTci] = 0;
   if (len <= kTunnelHeader) return;
-  if (run_.start(head_ + kTunnelHeader, len - kTunnelHeader, false, udp_)) return;
+  if (run_.start(head_ + kTunnelHeader, len - kTunnelHeader, false, udp_, true)) return;
   note_partial(meta_, head_ + kTunnelHeader, len - kTunnelHeader);
 }
 
 // The packet in hand takes no more.
 void UdpReceiver::close() {
-  if (run_.count() == 1) {
+  if (run_.count() == 1 && run_.partial()) {
+    meta_[kFlags] |= kCsumPartial;
+    meta_[kCsumStart] = static_cast<int32_t>(kTunnelHeader + run_.layers().l4);
+    meta_[kCsumOffset] = run_.layers().tcp ? 16 : 6;
+  } else if (run_.count() == 1) {
     meta_[kFlags] |= kCsumVerified;
   } else if (run_.count() > 1) {
     const SuperFrame super = run_.finish();

@@ -4,6 +4,7 @@
 //   large frame    | header |  + | frame ............ |   gathered
 //   retagged       | header | MACs | tag? |  + | type, payload |
 //   super-frame    | header | its headers |  + | payload |   the same for every segment (segment.h)
+//                  or whole, by an underlay TAP (underlay.h)
 //
 // Datagrams collect in messages. One that goes the same way (socket, address) with the same TOS and TTL
 // and is as long as those before joins their message; a shorter one joins and closes it, as UDP_SEGMENT
@@ -29,8 +30,12 @@ constexpr size_t kMaxBytes = 65507;  // what IPv4 leaves of 65535
 
 }  // namespace
 
-UdpSender::UdpSender(std::vector<TunnelSocket>& sockets, const UdpArrays& arrays)
-    : sockets_(sockets), a_(arrays), messages_(new Message[kMessages]), arena_(new uint8_t[kArena]) {}
+UdpSender::UdpSender(std::vector<TunnelSocket>& sockets, const UdpArrays& arrays, int underlay)
+    : sockets_(sockets),
+      a_(arrays),
+      underlay_(underlay),
+      messages_(new Message[kMessages]),
+      arena_(new uint8_t[kArena]) {}
 
 int UdpSender::transmit(const Memory& memory, int at, int count) {
   result_ = memory.txResult;
@@ -104,8 +109,19 @@ void UdpSender::send_row(const Memory& memory, int row) {
   add(row, head, frame + skip, rest);
 }
 
+// By the underlay TAP, behind what waits: a flow keeps its order.
+bool UdpSender::send_whole(int row, const int32_t* meta, const uint8_t* frame) {
+  int32_t* send = a_.sends + static_cast<size_t>(row) * kSendWords;
+  const int32_t* path = a_.paths + static_cast<size_t>(send[kSendPath]) * kPathWords;
+  flush();
+  send[kSendResult] =
+      underlay_.send(sockets_[static_cast<size_t>(send[kSendSocket])], path, send, meta, frame);
+  return send[kSendResult] > 0;
+}
+
 void UdpSender::send_super(int row, const int32_t* meta, const uint8_t* frame) {
   const int32_t* send = a_.sends + static_cast<size_t>(row) * kSendWords;
+  if (underlay_.open() && send_whole(row, meta, frame)) return;
   const uint32_t tag = static_cast<uint32_t>(send[kSendTag]);
   const size_t strip = static_cast<size_t>(meta[kStrip]), added = tag ? kTagBytes : 0;
   Segmenter segmenter;
@@ -149,7 +165,8 @@ void UdpSender::add(int row, size_t headBytes, const uint8_t* rest, size_t restB
   if (m->pieces > 0 &&
       static_cast<uint8_t*>(m->piece[m->pieces - 1].iov_base) + m->piece[m->pieces - 1].iov_len == at)
     m->piece[m->pieces - 1].iov_len += headBytes;
-  else m->piece[m->pieces++] = {at, headBytes};
+  else
+    m->piece[m->pieces++] = {at, headBytes};
   if (restBytes != 0) m->piece[m->pieces++] = {const_cast<uint8_t*>(rest), restBytes};
   m->segments++;
   m->bytes += len;

@@ -19,6 +19,18 @@ int ask(int fd, int level, int name, const char* syscall) {
   return value;
 }
 
+// Whether datagrams of a socket have one source, which may be seen on a wire, and DF.
+bool forwardable(int fd, const TunnelSocket& s) {
+  if (s.group) return false;
+  if (s.v6) {
+    const in6_addr& a = s.local.v6.sin6_addr;
+    return !IN6_IS_ADDR_UNSPECIFIED(&a) && !IN6_IS_ADDR_LOOPBACK(&a) && !IN6_IS_ADDR_LINKLOCAL(&a);
+  }
+  const uint32_t a = ntohl(s.local.v4.sin_addr.s_addr);
+  return a != INADDR_ANY && a >> 24 != IN_LOOPBACKNET &&
+         ask(fd, IPPROTO_IP, IP_MTU_DISCOVER, "getsockopt IP_MTU_DISCOVER") == IP_PMTUDISC_DO;
+}
+
 TunnelSocket inspect(int fd) {
   TunnelSocket s;
   s.fd = fd;
@@ -33,10 +45,11 @@ TunnelSocket inspect(int fd) {
                : ask(fd, IPPROTO_IP, IP_TOS, "getsockopt IP_TOS");
   s.segments = !(s.v6 ? ask(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, "getsockopt UDP_NO_CHECK6_TX")
                       : ask(fd, SOL_SOCKET, SO_NO_CHECK, "getsockopt SO_NO_CHECK"));
-  SocketAddress local{};
-  socklen_t size = sizeof local;
-  if (getsockname(fd, &local.any, &size) < 0) throw SysError{errno, "getsockname", "not a UDP socket"};
-  s.group = local.group();
+  s.checksum = s.segments;
+  socklen_t size = sizeof s.local;
+  if (getsockname(fd, &s.local.any, &size) < 0) throw SysError{errno, "getsockname", "not a UDP socket"};
+  s.group = s.local.group();
+  s.forwardable = forwardable(fd, s);
   return s;
 }
 
@@ -48,11 +61,12 @@ std::vector<TunnelSocket> inspect_all(const std::vector<int>& fds) {
 
 }  // namespace
 
-UdpTunnel::UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp)
+UdpTunnel::UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp,
+                     int underlay)
     : arrays_(arrays),
       sockets_(inspect_all(fds)),
       receivers_(receivers),
-      sender_(sockets_, arrays_),
+      sender_(sockets_, arrays_, underlay),
       receiver_(sockets_, receivers_, arrays_, udp) {}
 
 }  // namespace taploom

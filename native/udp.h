@@ -14,6 +14,7 @@
 #include "coalesce.h"
 #include "memory.h"
 #include "udp-socket.h"
+#include "underlay.h"
 
 namespace taploom {
 
@@ -22,9 +23,12 @@ constexpr int kTunnelHeader = 8;  // VXLAN's; GENEVE's and GPE's shortest
 struct TunnelSocket {
   int fd = -1;
   bool v6 = false;
-  bool segments = true;  // takes UDP_SEGMENT: sends checksums, and the kernel has not refused
-  bool group = false;    // bound to a group: all it hears was sent to one
-  int ttl = 0, tos = 0;  // its own
+  bool segments = true;      // takes UDP_SEGMENT: sends checksums, and the kernel has not refused
+  bool group = false;        // bound to a group: all it hears was sent to one
+  int ttl = 0, tos = 0;      // its own
+  bool checksum = true;      // of UDP, on what it sends
+  bool forwardable = false;  // what leaves may be forwarded by an underlay TAP: one address, DF set
+  SocketAddress local = {};
 };
 
 struct UdpArrays {
@@ -54,7 +58,7 @@ struct Message {
 
 class UdpSender {
  public:
-  UdpSender(std::vector<TunnelSocket>& sockets, const UdpArrays& arrays);
+  UdpSender(std::vector<TunnelSocket>& sockets, const UdpArrays& arrays, int underlay);
   int transmit(const Memory& memory, int at, int count);
 
  private:
@@ -66,6 +70,7 @@ class UdpSender {
   void reserve(size_t bytes);
   void send_row(const Memory& memory, int row);
   void send_super(int row, const int32_t* meta, const uint8_t* frame);
+  bool send_whole(int row, const int32_t* meta, const uint8_t* frame);
   void put_header(uint8_t* to, const int32_t* send) const;
   void add(int row, size_t headBytes, const uint8_t* rest, size_t restBytes);
   Message* message_for(const int32_t* send, size_t len);
@@ -78,6 +83,7 @@ class UdpSender {
 
   std::vector<TunnelSocket>& sockets_;
   const UdpArrays& a_;
+  Underlay underlay_;
   std::unique_ptr<Message[]> messages_;
   int count_ = 0;  // of messages
   std::unique_ptr<uint8_t[]> arena_;
@@ -130,7 +136,8 @@ class UdpReceiver {
 class UdpTunnel {
  public:
   // Throws SysError when a descriptor is no UDP socket.
-  UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp);
+  // `underlay`: a TAP of open_underlay() that super-frames leave by; stays the caller's.
+  UdpTunnel(const std::vector<int>& fds, int receivers, const UdpArrays& arrays, bool udp, int underlay = -1);
   UdpTunnel(const UdpTunnel&) = delete;
   UdpTunnel& operator=(const UdpTunnel&) = delete;
   int receivers() const { return receivers_; }

@@ -42,6 +42,8 @@ export interface UdpAttachment {
   header: number
   /** Merge inner UDP datagrams too (USO super-frames). Default false. */
   udp?: boolean
+  /** A TAP of `openUnderlay`, for TCP super-frames. Stays open when the sockets are detached. Default -1: none. */
+  underlay?: number
 }
 
 /** The data path of one worker: its memory, its devices, and what it waits on. */
@@ -166,6 +168,13 @@ export interface Native {
   pathMtu(netns: string, local: string, remote: string): number
   /** Datagrams the kernel dropped on a socket because its buffer was full or their checksum wrong. */
   socketDrops(fd: number): number
+  /**
+   * A TAP that takes whole encapsulated super-frames, set up and up. `rpFilter`: that of all devices, which must
+   * be 0 for IPv4. Throws EINVAL when the kernel is too old (before Linux 6.17).
+   */
+  openUnderlay(request: { netns?: string; family: 4 | 6 }): { fd: number; name: string; rpFilter: number }
+  /** Packets handed over by such a TAP so far, and packets forwarded by its whole namespace. */
+  underlayCounts(netns: string, family: 4 | 6, name: string): { handed: number; forwarded: number }
   /** A raw, non-blocking ICMP socket that hears echo replies only. */
   openEcho(request: { netns?: string; family: 4 | 6; local?: string; device?: string }): number
   /** Sends an echo request of `bytes` bytes of IP packet; never fragmented with `df`. 0 or -errno. */

@@ -5,7 +5,8 @@
  *     -a eth0 10.71.0.1 --- -ha ul0 198.51.100.1 ===veth=== ul0 198.51.100.2 -hb --- 10.71.0.2 eth0 -b
  *
  *     taploom      two daemons: a TAP in the client's namespace, sockets in the host's
- *     vxlan-c      bin/vxlan at both ends: the same without a decision
+ *     taploom-tap  the same with `underlay: tap`: super-frames leave by a TAP in the host's namespace
+ *     vxlan-c      bin/vxlan at both ends: the same without a decision; vxlan-c-tap
  *     kernel       a bridge with the kernel's vxlan device and a veth pair, at both ends
  */
 import { existsSync, writeFileSync } from 'node:fs'
@@ -27,6 +28,9 @@ export const TUNNEL_TARGETS = [
   { figure: 'saturated', against: 'kernel', atLeast: 0.8 },
   { figure: 'lossless', against: 'kernel', atLeast: 0.8 },
 ]
+
+/** Features of the underlay's two devices, as ethtool -K takes them: ['tx=off', 'gro=on']. */
+export const underlay = { features: [] }
 
 /** The two hosts and the wire between them. */
 function hosts(lab) {
@@ -50,6 +54,8 @@ function hosts(lab) {
   names.forEach((name, i) => {
     sh('ip', '-n', name, 'addr', 'add', `${OUTER[i]}/24`, 'dev', UNDERLAY)
     sh('ip', '-n', name, 'link', 'set', UNDERLAY, 'up')
+    for (const feature of underlay.features)
+      sh('ip', 'netns', 'exec', name, 'ethtool', '-K', UNDERLAY, ...feature.split('='))
   })
   return [
     { name: names[0], client: lab.client, local: OUTER[0], remote: OUTER[1], address: CLIENT },
@@ -62,20 +68,20 @@ function shrink(lab) {
     sh('ip', '-n', end, 'link', 'set', DEVICE, 'mtu', `${INNER_MTU}`)
 }
 
-const endpoint = {
-  name: 'vxlan-c',
+const endpoint = (name, ...mode) => ({
+  name,
   missing: () => (existsSync(ENDPOINT) ? null : 'bench/bin/vxlan: run `make -C bench` (needs g++)'),
   async up(lab) {
     for (const host of hosts(lab)) {
       const args = [host.client, host.name].map((name) => `/run/netns/${name}`)
-      const process = server(lab, '', ENDPOINT, [...args, host.local, host.remote, DEVICE])
+      const process = server(lab, '', ENDPOINT, [...args, host.local, host.remote, DEVICE, ...mode])
       await said(process, /ready/)
       lab.pids.push(process.pid)
     }
     lab.address()
     shrink(lab)
   },
-}
+})
 
 const kernel = {
   name: 'kernel',
@@ -107,8 +113,8 @@ const kernel = {
   },
 }
 
-/** taploom from `cli`, a build's dist/cli.js. */
-function taploom(name, cli) {
+/** taploom from `cli`, a build's dist/cli.js. @param keys more of the VTEP's */
+function taploom(name, cli, keys = '') {
   return {
     name,
     ours: true,
@@ -119,7 +125,7 @@ function taploom(name, cli) {
         writeFileSync(
           file,
           `vteps:
-  underlay: { local: ${host.local}, netns: ${host.name} }
+  underlay: { local: ${host.local}, netns: ${host.name}${keys} }
 switches:
   lan:
     ports:
@@ -143,7 +149,14 @@ switches:
   }
 }
 
-const builtIn = [endpoint, kernel, taploom('taploom', `${ROOT}dist/cli.js`)]
+const OURS = `${ROOT}dist/cli.js`
+const builtIn = [
+  endpoint('vxlan-c'),
+  endpoint('vxlan-c-tap', 'tap'),
+  kernel,
+  taploom('taploom', OURS),
+  taploom('taploom-tap', OURS, ', underlay: tap, df: set'),
+]
 export const TUNNEL_NAMES = builtIn.map((s) => s.name)
 
 /** Subjects by name; NAME=FILE is taploom of another build, FILE being its dist/cli.js. */

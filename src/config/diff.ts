@@ -117,12 +117,24 @@ function keptSockets(old: Record<string, VtepConfig>, next: Record<string, VtepC
     local,
     port,
     device,
+    underlay,
     df,
     udpChecksum,
     sourcePorts,
     maxRemotes,
     limit,
-  }: VtepConfig) => ({ netns, local, port, device, df, udpChecksum, sourcePorts, maxRemotes, limit })
+  }: VtepConfig) => ({
+    netns,
+    local,
+    port,
+    device,
+    underlay,
+    df,
+    udpChecksum,
+    sourcePorts,
+    maxRemotes,
+    limit,
+  })
   const names = Object.keys(old).filter((name) => Object.hasOwn(next, name))
   return new Set(names.filter((name) => isDeepStrictEqual(made(old[name]), made(next[name]))))
 }

@@ -54,6 +54,7 @@ function checkSockets(vteps: ReadonlyMap<string, VtepConfig | null>, problems: P
       const hint = 'the same address can be on every link'
       problems.add([...path, 'local'], { expected: 'the key device beside a link-local address', hint })
     }
+    if (vtep.underlay === 'tap') checkUnderlay(vtep, [...path, 'underlay'], problems)
     const other = seen.find(
       ({ vtep: v }) =>
         v.family === vtep.family &&
@@ -70,6 +71,27 @@ function checkSockets(vteps: ReadonlyMap<string, VtepConfig | null>, problems: P
       hint: `also at ${problems.lineOf(['vteps', other.name, 'local'])}`,
     })
   }
+}
+
+/** What goes through a TAP is forwarded by the kernel: as its routes say, from one address, never in fragments. */
+function checkUnderlay({ local, family, device, df, ttl }: VtepConfig, path: Path, problems: Problems): void {
+  if (isAny(local) || local === '::1' || local.startsWith('127.'))
+    problems.add(path, {
+      expected: 'socket, or a local address that others can reach',
+      hint: `the VTEP has ${local}`,
+    })
+  if (device !== '')
+    problems.add(path, {
+      expected: 'socket, or no key device',
+      hint: 'the kernel routes what the TAP hands over',
+    })
+  if (family === 4 && df === 'unset')
+    problems.add(path, {
+      expected: 'the key df beside it, set or inherit',
+      hint: 'what is forwarded without DF the kernel may fragment, which RFC 7348 forbids',
+    })
+  if (ttl === 255)
+    problems.add(path, { expected: 'a TTL up to 254 beside it', hint: 'forwarding takes one off' })
 }
 
 /** What stands in a list twice. */

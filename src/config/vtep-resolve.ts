@@ -4,7 +4,20 @@ import type { VtepKeys, VxlanKeys } from './vtep-schema.ts'
 import type { VtepConfig, VxlanConfig } from './vtep-types.ts'
 
 export function resolveVtep(keys: VtepKeys): VtepConfig {
-  const { local, port, netns, device = '', mtu = 0, df, ttl, groupTtl, tos, udpChecksum, strict } = keys
+  const {
+    local,
+    port,
+    netns,
+    device = '',
+    mtu = 0,
+    underlay,
+    df,
+    ttl,
+    groupTtl,
+    tos,
+    udpChecksum,
+    strict,
+  } = keys
   const { sourcePorts, limit, maxRemotes, resolve: resolveS, probe } = keys
   return {
     netns,
@@ -13,6 +26,7 @@ export function resolveVtep(keys: VtepKeys): VtepConfig {
     port,
     device,
     mtu,
+    underlay,
     df,
     ttl,
     groupTtl,

@@ -74,6 +74,9 @@ export const vtepSchema = mapping({
   mtu: mtu(65535, 'the longest IP packet', UNDERLAY_MIN)
     .optional()
     .describe('Longest packet the underlay takes; default: found out for each remote'),
+  underlay: oneOf('socket', 'tap')
+    .default('socket')
+    .describe('How super-frames of TCP leave: cut to size by us, or whole through a TAP (Linux 6.17)'),
   df: oneOf('unset', 'set', 'inherit')
     .default('unset')
     .describe("Don't Fragment of the outer packet; we never fragment ourselves"),

@@ -8,6 +8,7 @@ import { netnsPath, netnsText } from './netns.ts'
 import type { Problems } from './problems.ts'
 import type { FabricConfig, Netns } from './types.ts'
 import type { VtepConfig } from './vtep-types.ts'
+import { openUnderlay, UnderlayError } from './vtep-underlay.ts'
 
 /** @param running what runs now, in a reload: its sockets are not in the way */
 export function checkVtepSystem(
@@ -24,6 +25,7 @@ export function checkVtepSystem(
     for (const [device, at] of devices) checkDevice(device, vtep.netns, at, made, problems)
     const bound = Object.values(running?.vteps ?? {}).some((old) => sameSocket(old, vtep))
     if (!bound) checkSocket(vtep, path, made, problems)
+    if (vtep.underlay === 'tap') checkUnderlay(vtep, [...path, 'underlay'], problems)
   }
 }
 
@@ -75,6 +77,15 @@ function checkDevice(name: string, netns: Netns, path: Path, made: Made, problem
 
 function sameSocket(a: VtepConfig, b: VtepConfig): boolean {
   return netnsPath(a.netns) === netnsPath(b.netns) && a.port === b.port && a.family === b.family
+}
+
+function checkUnderlay(vtep: VtepConfig, path: Path, problems: Problems): void {
+  try {
+    native.close(openUnderlay(vtep).fd)
+  } catch (error) {
+    // Rights, and namespaces that will be made: opening tells.
+    if (error instanceof UnderlayError) problems.add(path, error)
+  }
 }
 
 function checkSocket(vtep: VtepConfig, path: Path, made: Made, problems: Problems): void {

@@ -12,6 +12,8 @@ export interface VtepConfig {
   device: string
   /** MTU of the underlay in bytes; 0 = found out. */
   mtu: number
+  /** tap: super-frames of TCP are handed to the kernel whole, by a TAP; everything else by sockets. */
+  underlay: 'socket' | 'tap'
   df: 'unset' | 'set' | 'inherit'
   /** 0 = the inner packet's. */
   ttl: number

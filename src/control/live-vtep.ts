@@ -7,6 +7,7 @@
  *     one per group      the group's address, same port    what comes to a group; with local 0.0.0.0 or :: the
  *                                                          unicast socket joins the groups itself
  *     senders            local address, a source port      what leaves; twice as many with df: inherit
+ *     underlay TAP       nothing                           with underlay: tap, super-frames of TCP that leave
  */
 import { isLinkLocal } from '../config/address.ts'
 import { netnsPath, netnsText } from '../config/netns.ts'
@@ -16,6 +17,7 @@ import { native } from '../native.ts'
 import type { TunnelAddress, VtepMemory, VtepSettings, VtepSockets } from '../tunnel/tables.ts'
 import { wordsOfAddress } from './addressing.ts'
 import type { RemoteNames } from './remote-names.ts'
+import { type LiveUnderlay, underlayOf } from './underlay.ts'
 
 /** Bytes of outer headers around an inner IP packet: IP, UDP, VXLAN, inner Ethernet. RFC 7348 section 5. */
 export const OVERHEAD = { 4: 20 + 8 + 8 + 14, 6: 40 + 8 + 8 + 14 } as const
@@ -43,6 +45,8 @@ export interface LiveVtep {
   memory: VtepMemory
   unicast: number
   senders: number[]
+  /** null: sockets send everything. */
+  underlay: LiveUnderlay | null
   groups: Map<string, GroupSocket>
   /** The device that has the local address; '' = not known. */
   device: string
@@ -63,7 +67,10 @@ export const anyLocal = ({ local }: VtepConfig): boolean => local === '0.0.0.0' 
 export const localText = (config: VtepConfig): string => (anyLocal(config) ? '' : config.local)
 
 /** Opens what receives and what sends. Nothing stays open when one of them fails. */
-export function openSockets(name: string, config: VtepConfig): { unicast: number; senders: number[] } {
+export function openSockets(
+  name: string,
+  config: VtepConfig,
+): Pick<LiveVtep, 'unicast' | 'senders' | 'underlay'> {
   const { family, port, device, df, udpChecksum, ttl, tos, sourcePorts } = config
   const netns = netnsPath(config.netns)
   const base = { netns, family, local: localText(config), device: device || undefined }
@@ -80,7 +87,7 @@ export function openSockets(name: string, config: VtepConfig): { unicast: number
         senders.push(fd)
       }
     }
-    return { unicast, senders }
+    return { unicast, senders, underlay: underlayOf(config) }
   } catch (error) {
     for (const fd of open) native.close(fd)
     throw new Error(`VTEP ${name}: ${whyNot(config, error as NodeJS.ErrnoException)}`)
@@ -136,6 +143,7 @@ export function socketsOf(vtep: LiveVtep): VtepSockets {
     fds: [...receivers, ...vtep.senders],
     receivers: receivers.length,
     senders: vtep.config.sourcePorts,
+    underlay: vtep.underlay?.fd,
   }
 }
 

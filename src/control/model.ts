@@ -103,6 +103,8 @@ export interface StatusReport {
     local: string
     port: number
     netns: string | null
+    /** As in TunnelRow. */
+    underlay: TunnelRow['underlay']
     /** Of the underlay, where a remote's own is not known. */
     mtu: number
     remotes: number
@@ -253,6 +255,8 @@ export interface TunnelRow {
   ports: string[]
   /** Learned and static addresses behind it. */
   addresses: number
+  /** How super-frames of TCP leave. tap-failed: a TAP was asked for, but the kernel lost what it was handed. */
+  underlay: 'socket' | 'tap' | 'tap-failed'
   /** Longest inner IP packet, bytes. */
   mtu: number
   /** Longest packet of the underlay, bytes. */

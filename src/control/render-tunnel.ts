@@ -37,6 +37,9 @@ export function tunnelsTable(rows: TunnelRow[], p: Palette = PLAIN): string {
       { head: 'STATE', cell: stateOf },
       { head: 'VNI', cell: (r) => dash(vnisText(r.vnis)) },
       { head: 'MACS', right: true, cell: (r) => r.addresses },
+      ...(rows.some((r) => r.underlay !== 'socket')
+        ? [{ head: 'UNDERLAY', cell: (r: TunnelRow) => r.underlay }]
+        : []),
       { head: 'MTU', right: true, cell: (r) => r.mtu },
       { head: 'PATH', right: true, cell: (r) => `${r.pathMtu} ${r.mtuFrom}` },
       { head: 'HEARD', right: true, cell: (r) => (r.heardS === null ? 'never' : durationText(r.heardS)) },

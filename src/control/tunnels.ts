@@ -6,6 +6,7 @@
  *     another MTU                   the worker has it at once; devices of the switch get theirs
  *     a remote is down              no floods for it; its stations are forgotten, by the switches too
  *     another address of a name     the worker gets the new list; what was learned of the others stays
+ *     an underlay TAP loses packets  its VTEP goes on with sockets
  */
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { REMOTE_SHIFT, Remote, stationsOf } from '../tunnel/tables.ts'
@@ -113,7 +114,9 @@ export class Tunnels {
     for (const vtep of vteps.values()) {
       if (!this.watches.has(vtep)) this.watches.set(vtep, new VtepWatch(vtep, this.news))
       this.watches.get(vtep)!.tick(nowMs)
-      if (looked && deviceMtu(vtep) !== vtep.mtu) this.refresh(vtep)
+      if (!looked) continue
+      if (deviceMtu(vtep) !== vtep.mtu) this.refresh(vtep)
+      if (vtep.underlay?.loses()) this.leaveUnderlay(vtep)
     }
   }
 
@@ -135,6 +138,17 @@ export class Tunnels {
     })
       .catch((error: Error) => log.error({ vtep: vtep.name }, error.message))
       .finally(() => this.refreshing.delete(vtep))
+  }
+
+  private leaveUnderlay(vtep: LiveVtep): void {
+    const { inventory, log, exclusive } = this.owner
+    exclusive(async () => {
+      if (inventory.tunnels.vteps.get(vtep.name) !== vtep || vtep.underlay === null) return
+      const device = vtep.underlay.name
+      await inventory.tunnels.leaveUnderlay(vtep)
+      const why = `the kernel does not forward what ${device} hands over (FORWARD rules, reverse path filter?)`
+      log.warn({ vtep: vtep.name, device }, `VTEP ${vtep.name}: ${why}: its sockets send everything now`)
+    }).catch((error: Error) => log.error({ vtep: vtep.name }, error.message))
   }
 
   private async chooseMtus(): Promise<void> {

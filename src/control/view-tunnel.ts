@@ -65,6 +65,7 @@ function remotesOf(fabric: Fabric, vtep: LiveVtep): TunnelRow[] {
       vnis: [...new Set([...ports].flatMap(vniOf))].sort((a, b) => a - b),
       ports: [...ports].map((p) => `${p.switch}.${p.name}`),
       addresses: words[at + Remote.Addresses],
+      underlay: underlayOf(vtep),
       mtu: innerMtu(pathMtu, vtep.config.family, kept ? 'keep' : 'discard'),
       pathMtu,
       mtuFrom: known?.probe.source ?? 'device',
@@ -93,6 +94,11 @@ function dropsOf(counts: Float64Array, at: number): TunnelDrops {
     'tunnel-tagged': counts[at + RemoteCount.Tagged],
     'tunnel-ecn': counts[at + RemoteCount.Ecn],
   }
+}
+
+function underlayOf({ config, underlay }: LiveVtep): TunnelRow['underlay'] {
+  if (underlay !== null) return 'tap'
+  return config.underlay === 'tap' ? 'tap-failed' : 'socket'
 }
 
 const vniOf = ({ config }: LivePort): number[] => (config.device.type === 'vxlan' ? [config.device.vni] : [])
@@ -171,6 +177,7 @@ function emptyRow(vtep: LiveVtep, name: string): TunnelRow {
     vnis: [],
     ports: [],
     addresses: 0,
+    underlay: underlayOf(vtep),
     mtu: innerMtu(pathMtu, vtep.config.family, 'discard'),
     pathMtu,
     mtuFrom: 'device',
@@ -192,6 +199,7 @@ export function vtepsOf(fabric: Fabric): StatusReport['vteps'] {
       local: config.local,
       port: config.port,
       netns: config.netns || null,
+      underlay: underlayOf(vtep),
       mtu: defaultMtu(vtep),
       remotes,
       addresses: new HashTable(memory.addresses).size,

@@ -94,7 +94,7 @@ export class VtepInventory {
     this.vteps.set(name, vtep)
   }
 
-  private sockets(name: string, config: VtepConfig): Pick<LiveVtep, 'unicast' | 'senders'> {
+  private sockets(name: string, config: VtepConfig): ReturnType<typeof openSockets> {
     try {
       return openSockets(name, config)
     } catch (error) {
@@ -126,6 +126,7 @@ export class VtepInventory {
     vtep.names.close()
     for (const { fd } of vtep.groups.values()) if (fd !== null) native.close(fd)
     for (const fd of [vtep.unicast, ...vtep.senders]) native.close(fd)
+    if (vtep.underlay) native.close(vtep.underlay.fd)
   }
 
   private update(vtep: LiveVtep): Promise<void> {
@@ -135,6 +136,15 @@ export class VtepInventory {
       sockets: socketsOf(vtep),
       settings: settingsOf(vtep),
     })
+  }
+
+  /** From now on the sockets send everything. */
+  async leaveUnderlay(vtep: LiveVtep): Promise<void> {
+    const { underlay } = vtep
+    if (underlay === null) return
+    vtep.underlay = null
+    await this.update(vtep)
+    native.close(underlay.fd)
   }
 
   /** The underlay's device has another MTU now, or an address moved to another device. */

@@ -80,9 +80,9 @@ function addVtep(engine: Engine, command: Extract<TunnelCommand, { op: 'vtep-add
   engine.pipeline.tunnels.push(vtep)
 }
 
-function attachmentOf(vtep: Vtep, { fds, receivers }: VtepSockets): UdpAttachment {
+function attachmentOf(vtep: Vtep, { fds, receivers, underlay = -1 }: VtepSockets): UdpAttachment {
   const { sends, paths } = vtep.outbox
-  return { fds, receivers, sends, paths, info: vtep.info, header: HEADER, udp: true }
+  return { fds, receivers, sends, paths, info: vtep.info, header: HEADER, udp: true, underlay }
 }
 
 /** @throws Error with a sentence when the port cannot be; nothing was changed then */

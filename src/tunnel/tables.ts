@@ -124,6 +124,8 @@ export interface VtepSockets {
   receivers: number
   /** Source ports: a power of two or not, at least 1. */
   senders: number
+  /** An underlay TAP for super-frames of TCP; absent = there is none. */
+  underlay?: number
 }
 
 export interface VtepSettings {

@@ -85,6 +85,30 @@ describe('what is refused', () => {
     [vtep('port: 65536'), '6:33  vteps.u0.port: found 65536, expected a UDP port from 1 to 65535'],
     [vtep('mtu: 500'), '6:32  vteps.u0.mtu: found 500, expected an MTU from 576 to 65535 bytes'],
     [vtep('df: yes'), "6:31  vteps.u0.df: found 'yes', expected unset, set or inherit"],
+    [vtep('underlay: raw'), "6:37  vteps.u0.underlay: found 'raw', expected socket or tap"],
+    [vtep('underlay: tap, df: set'), 'nothing'],
+    [vtep('underlay: tap, df: inherit, ttl: inherit'), 'nothing'],
+    [file('vtep: u0, vni: 7', "local: 'fd00::1', underlay: tap"), 'nothing'],
+    [
+      vtep('underlay: tap'),
+      "6:37  vteps.u0.underlay: found 'tap', expected the key df beside it, set or inherit (what is forwarded without DF the kernel may fragment, which RFC 7348 forbids)",
+    ],
+    [
+      vtep('underlay: tap, df: set, device: eth0'),
+      "6:37  vteps.u0.underlay: found 'tap', expected socket, or no key device (the kernel routes what the TAP hands over)",
+    ],
+    [
+      vtep('underlay: tap, df: set, ttl: 255'),
+      "6:37  vteps.u0.underlay: found 'tap', expected a TTL up to 254 beside it (forwarding takes one off)",
+    ],
+    [
+      file('vtep: u0, vni: 7', "local: '::', underlay: tap"),
+      "6:32  vteps.u0.underlay: found 'tap', expected socket, or a local address that others can reach (the VTEP has ::)",
+    ],
+    [
+      file('vtep: u0, vni: 7', 'local: 127.0.0.2, underlay: tap, df: set'),
+      "6:37  vteps.u0.underlay: found 'tap', expected socket, or a local address that others can reach (the VTEP has 127.0.0.2)",
+    ],
     [vtep('ttl: 0'), "6:32  vteps.u0.ttl: found 0, expected a TTL from 1 to 255, or 'inherit'"],
     [
       vtep('tos: 3'),
@@ -100,7 +124,7 @@ describe('what is refused', () => {
     ],
     [
       vtep('remote: 1'),
-      '6:27  vteps.u0.remote: found an unknown key, expected local, port, netns, device, mtu, df, ttl, groupTtl, tos, udpChecksum, strict, sourcePorts, limit, maxRemotes, resolve or probe (did you mean resolve?)',
+      '6:27  vteps.u0.remote: found an unknown key, expected local, port, netns, device, mtu, underlay, df, ttl, groupTtl, tos, udpChecksum, strict, sourcePorts, limit, maxRemotes, resolve or probe (did you mean resolve?)',
     ],
     // Remotes
     [
@@ -211,6 +235,7 @@ describe('what becomes of the keys', () => {
       ttl: 64,
       groupTtl: 1,
       tos: 0,
+      underlay: 'socket',
       udpChecksum: true,
       strict: false,
       sourcePorts: 8,

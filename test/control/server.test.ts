@@ -31,6 +31,7 @@ const vtepStatus = {
   local: '198.51.100.1',
   port: 4789,
   netns: null,
+  underlay: 'socket' as const,
   mtu: 1500,
   remotes: 1,
   addresses: 3,

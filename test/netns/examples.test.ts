@@ -213,6 +213,23 @@ const STORIES: Record<string, (example: Example) => Promise<void>> = {
     expect(far.remote).toBe('198.51.100.2')
   },
 
+  async 'vxlan-tap.yaml'(example) {
+    expect(await example.ping('vt-a', '10.97.0.2')).toBe(2)
+    expect(await example.ping('vt-b', '10.97.0.1')).toBe(2)
+    const rows = await example.json<TunnelRow[]>('show', 'tunnels')
+    expect(rows.map((r) => [r.remote, r.underlay, r.mtu])).toEqual([
+      ['198.51.100.2', 'tap', 1450],
+      ['198.51.100.1', 'tap', 1450],
+    ])
+    expect((await example.ask('show', 'tunnels')).stdout).toMatch(/ MACS +UNDERLAY +MTU .*\n.* tap /)
+    const { lab } = example
+    const server = lab.start(example.space('vt-b'), 'iperf3', '-s', '-1', '--forceflush')
+    await new Promise((resolve) => server.stdout?.once('data', resolve))
+    await lab.in(example.space('vt-a'), 'iperf3', '-c', '10.97.0.2', '-n', '4M')
+    const shown = lab.ip(example.space('vt-site-a'), '-s link show underlay0')
+    expect(Number(/RX:.*\n +(\d+)/.exec(shown)?.[1])).toBeGreaterThan(1 << 20)
+  },
+
   async 'vxlan-vlans.yaml'(example) {
     expect(await example.ping('vy-red-1', '10.96.10.2')).toBe(2)
     expect(await example.ping('vy-blue-1', '10.96.20.2')).toBe(2)

@@ -96,6 +96,7 @@ export const tunnelRow = (fields: Partial<TunnelRow> = {}): TunnelRow => ({
   vnis: [77],
   ports: ['lan.b'],
   addresses: 3,
+  underlay: 'socket',
   mtu: 1450,
   pathMtu: 1500,
   mtuFrom: 'device',
