@@ -13,10 +13,12 @@ import type { Running } from '../support/cli.ts'
 import { Place } from '../support/daemon.ts'
 import { BROADCAST, frame, reserved } from '../support/frames.ts'
 import { has, Lab, lacking } from '../support/lab.ts'
+import { noUnderlay } from '../support/underlay.ts'
 import { begun, sendFrames, tshark, writePcap } from '../support/wire.ts'
 
 const directory = fileURLToPath(new URL('../../config/', import.meta.url))
 const files = readdirSync(directory).filter((f) => f.endsWith('.yaml'))
+const NO_UNDERLAY = noUnderlay() ?? (has('iperf3') ? null : 'needs iperf3')
 
 /** One example, running. */
 class Example extends Place {
@@ -351,7 +353,8 @@ describe.skipIf(lacking)(`the examples${lacking ? ` (skipped: ${lacking})` : ''}
   })
   afterEach(() => example.close())
 
-  it.each(files)('%s', { timeout: 60_000 }, async (name) => {
+  it.for(files)('%s', { timeout: 60_000 }, async (name, { skip }) => {
+    if (name === 'vxlan-tap.yaml' && NO_UNDERLAY) skip(NO_UNDERLAY)
     expect(STORIES[name], `a story for ${name}`).toBeDefined()
     BEFORE[name]?.(example)
     const made = example.spaces.filter((s) => !existsSync(example.lab.path(s)))

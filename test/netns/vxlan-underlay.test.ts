@@ -6,23 +6,12 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseConfig } from '../../src/config/load.ts'
 import { systemProblems } from '../../src/config/system.ts'
 import { native } from '../../src/native.ts'
-import { has, lacking } from '../support/lab.ts'
+import { has } from '../support/lab.ts'
 import { type Site, Sites } from '../support/sites.ts'
-
-/** Why this machine cannot; null = it can. */
-function tooOld(): string | null {
-  if (lacking) return lacking
-  try {
-    native.close(native.openUnderlay({ family: 4 }).fd)
-    return null
-  } catch (error) {
-    const { syscall, message } = error as NodeJS.ErrnoException
-    return syscall === 'ioctl TUNSETOFFLOAD' ? 'needs Linux 6.17' : message
-  }
-}
+import { noUnderlay } from '../support/underlay.ts'
 
 const missing =
-  tooOld() ?? (['iperf3', 'iptables', 'ethtool'].every(has) ? null : 'needs iperf3, iptables, ethtool')
+  noUnderlay() ?? (['iperf3', 'iptables', 'ethtool'].every(has) ? null : 'needs iperf3, iptables, ethtool')
 const SLOW = { timeout: 20_000, interval: 100 }
 const TAP = { underlay: 'tap', df: 'set' }
 const FAMILIES: [string, string, string][] = [
