@@ -1,0 +1,114 @@
+/** The times of matches, to the millisecond: what is still so just before, and no longer just after. */
+import { describe, expect, test } from 'vitest'
+import { ipv4, udp } from '../../support/frames.ts'
+import { Lab, type LabOptions } from './lab.ts'
+
+const packet = (src = '10.0.0.2', dst = '192.0.2.9'): Uint8Array =>
+  ipv4({ src, dst, protocol: 17, payload: udp({ src, dst }, { srcPort: 1000, dstPort: 53 }) })
+
+function lab(rules: string[], options: LabOptions = {}): Lab {
+  return new Lab({ rules: `*filter\n${rules.map((r) => `-A FORWARD ${r}\n`).join('')}COMMIT\n`, ...options })
+}
+
+/** What the rule takes now. */
+function hit(one: Lab, rule = 0, src?: string): boolean {
+  const before = one.packets(rule)
+  one.send(packet(src))
+  return one.packets(rule) > before
+}
+
+describe('limit: a token is there after exactly its time', () => {
+  test.each([
+    ['100/sec', 10],
+    ['10/sec', 100],
+    ['1/sec', 1000],
+    ['6/min', 10_000],
+    ['2/hour', 1_800_000],
+  ])('%s', (rate, ms) => {
+    const one = lab([`-m limit --limit ${rate} --limit-burst 1`])
+    expect(hit(one)).toBe(true)
+    one.nowMs += ms - 1
+    expect(hit(one)).toBe(false)
+    one.nowMs += 1
+    expect(hit(one)).toBe(true)
+  })
+})
+
+describe('hashlimit', () => {
+  const spec = '--hashlimit-burst 1 --hashlimit-mode srcip --hashlimit-name h'
+
+  test('a token of a source', () => {
+    const one = lab([`-m hashlimit --hashlimit-upto 4/min ${spec}`])
+    expect(hit(one)).toBe(true)
+    one.nowMs += 14_999
+    expect(hit(one)).toBe(false)
+    one.nowMs += 1
+    expect(hit(one)).toBe(true)
+  })
+
+  test('an unused source is forgotten after --hashlimit-htable-expire, its tokens begin anew', () => {
+    const one = lab([`-m hashlimit --hashlimit-upto 1/hour ${spec} --hashlimit-htable-expire 20000`])
+    expect(hit(one)).toBe(true)
+    one.nowMs += 19_999
+    // Asked for: it is kept for longer.
+    expect(hit(one)).toBe(false)
+    one.nowMs += 19_999
+    expect(hit(one)).toBe(false)
+    one.nowMs += 20_000
+    expect(hit(one)).toBe(true)
+  })
+})
+
+describe('recent', () => {
+  const knock = (how: string): Lab =>
+    lab([`-m recent --${how} --seconds 60 --name R`, '-m recent --set --name R'])
+
+  test('--rcheck: seen within so many seconds, and a millisecond more is too long', () => {
+    for (const [ms, yes] of [
+      [60_000, true],
+      [60_001, false],
+    ] as const) {
+      const one = knock('rcheck')
+      expect(hit(one)).toBe(false)
+      one.nowMs += ms
+      expect(hit(one)).toBe(yes)
+    }
+  })
+
+  test('--update: what is found counts as seen again', () => {
+    const one = lab(['-m recent --update --seconds 60 --name R', '-s 10.0.0.9 -m recent --set --name R'])
+    one.send(packet('10.0.0.9'))
+    for (let i = 0; i < 5; i++) {
+      one.nowMs += 60_000
+      expect(hit(one, 0, '10.0.0.9')).toBe(true)
+    }
+  })
+})
+
+describe('sets: an element is there until its time is over', () => {
+  test.each([
+    ['hash:ip', '10.0.0.2'],
+    ['hash:net', '10.0.0.0/24'],
+    ['hash:ip,port', '10.0.0.2,udp:1000'],
+  ])('%s', (type, element) => {
+    const sides = type.includes(',') ? 'src,src' : 'src'
+    const setText = `create s ${type} timeout 10\nadd s ${element}\ncreate t ${type} timeout 10\nadd t ${element} timeout 3\ncreate u ${type} timeout 10\nadd u ${element} timeout 0\n`
+    const one = lab(
+      ['s', 't', 'u'].map((name) => `-m set --match-set ${name} ${sides}`),
+      { setText },
+    )
+    const found = (): boolean[] => {
+      const before = [0, 1, 2].map((i) => one.packets(i))
+      one.send(packet())
+      return [0, 1, 2].map((i) => one.packets(i) > before[i])
+    }
+    one.nowMs += 2_999
+    expect(found()).toEqual([true, true, true])
+    one.nowMs += 1
+    expect(found()).toEqual([true, false, true])
+    one.nowMs += 6_999
+    expect(found()).toEqual([true, false, true])
+    one.nowMs += 1
+    expect(found()).toEqual([false, false, true])
+  })
+})
