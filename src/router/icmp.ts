@@ -7,7 +7,8 @@
  * a source that is not one host.
  *
  * Limits as Linux's: a bucket per destination (icmp_ratelimit, 1 in `intervalMs`, up to BURST saved) and
- * one for all (icmp_msgs_per_sec, icmp_msgs_burst). What is over is counted, and nothing else happens.
+ * one for all (icmp_msgs_per_sec, icmp_msgs_burst). What is over is counted, and nothing else happens. Errors by
+ * which a source finds out how long a packet may be are not limited: without them a connection hangs.
  */
 import { CtState, Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
@@ -84,7 +85,11 @@ export class IcmpErrors {
     const four = ip[row + Ip.Family] === 4
     const code = four ? code4 : code6
     if (code < 0 || !this.allowed(ip, row, four, code)) return
-    if (!this.withinLimits(four ? ip[row + Ip.Src0] : ip[row + Ip.Src0 + 3] ^ ip[row + Ip.Src0 + 1], nowMs)) {
+    const aboutSize = four ? code === Icmp4Code.FragmentationNeeded : code === Icmp6Code.TooBig
+    if (
+      !aboutSize &&
+      !this.withinLimits(four ? ip[row + Ip.Src0] : ip[row + Ip.Src0 + 3] ^ ip[row + Ip.Src0 + 1], nowMs)
+    ) {
       this.limited++
       return
     }
