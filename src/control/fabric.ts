@@ -191,9 +191,7 @@ export class Fabric extends RouterTables {
   }
 
   private lookAround(): void {
-    for (const { name, ruleLog } of this.inventory.routing.routers.values()) {
-      ruleLog.read((line) => this.log.info({ router: name }, line.text))
-    }
+    for (const { ruleLog } of this.inventory.routing.routers.values()) ruleLog.read()
     const readDevices = this.looks++ % DEVICES_EVERY === 0
     for (const port of this.inventory.ports.values()) {
       if (port.down) continue

@@ -40,7 +40,7 @@ export function makeRouter({ connections, failed, home, id, link, log, name }: R
     neighbours,
     filter,
     rules: NO_RULES,
-    ruleLog: new RuleLog(filter.report),
+    ruleLog: new RuleLog(filter.report, ({ text }) => log.info({ router: name }, text)),
     queues: new QueueDesk({ router: name, id, link, interfaceName, failed }),
     services: new RouterServices({ id, name, neighbours }, (c) => link.send(c), log),
     seed,

@@ -16,6 +16,8 @@ import { NflogFile } from './nflog-file.ts'
 
 const LINES_A_TURN = 500
 const PACKETS_A_TURN = 2000
+/** A ring holds less than so many turns. */
+const LAST_TURNS = 1000
 /** Rule sets whose records may still lie in a ring. */
 const GENERATIONS = 8
 const ERROR_LEVEL = 3
@@ -27,8 +29,11 @@ export class RuleLog {
   private readonly lines = new Map<number, LogLines>()
   private files = new Map<number, NflogFile>()
   private lost = 0
+  private readonly each: (line: LogLine) => void
 
-  constructor(memory: ReportMemory) {
+  /** @param each told every line, in order */
+  constructor(memory: ReportMemory, each: (line: LogLine) => void) {
+    this.each = each
     this.log = new RingReader(memory.log)
     this.nflog = new RingReader(memory.nflog)
     this.losses = new Float64Array(memory.lost ?? new SharedArrayBuffer(8))
@@ -65,7 +70,7 @@ export class RuleLog {
     }
     return {
       commit: () => {
-        this.readPackets(() => {})
+        this.readPackets()
         const kept = new Set(next.values())
         for (const one of before.values()) if (!kept.has(one)) one.close()
         this.files = next
@@ -76,19 +81,22 @@ export class RuleLog {
     }
   }
 
-  read(each: (line: LogLine) => void): void {
+  /** What has come, a turn's worth of it. */
+  read(): void {
+    const { each } = this
     for (let n = 0; n < LINES_A_TURN && !this.log.empty; n++) {
       const record = takeRecord(this.log)
       if (record) each(this.linesOf(record).line(record))
     }
-    this.readPackets(each)
+    this.readPackets()
     const lost = this.losses[0]
     if (lost > this.lost)
       each(complaint(`${lost - this.lost} packets were not logged: there were too many at a time`))
     this.lost = lost
   }
 
-  private readPackets(each: (line: LogLine) => void): void {
+  private readPackets(): void {
+    const { each } = this
     if (this.nflog.empty) return
     for (let n = 0; n < PACKETS_A_TURN && !this.nflog.empty; n++) {
       const record = takeRecord(this.nflog)
@@ -109,9 +117,10 @@ export class RuleLog {
     return this.lines.get(words[LogRecord.Generation]) ?? NO_LINES
   }
 
-  /** Writes what is still there for files, and closes them. */
+  /** The worker says no more: tells and writes what is still there, and closes the files. */
   close(): void {
-    this.readPackets(() => {})
+    for (let turn = 0; turn < LAST_TURNS && !(this.log.empty && this.nflog.empty); turn++) this.read()
+    this.read()
     for (const file of this.files.values()) file.close()
     this.files.clear()
   }

@@ -172,6 +172,21 @@ describe.skipIf(lacking)('NFLOG', () => {
     expect(await lab.ping(inside, '10.2.0.2', 1)).toBe(1)
   })
 
+  it('what was logged last is told when the router goes, in order', async () => {
+    const file = rules(
+      '*filter\n-A FORWARD -i lan -p icmp -j LOG --log-prefix "there: "\n-A FORWARD -i wan -p icmp -j NFLOG --nflog-prefix "back: "\nCOMMIT\n',
+    )
+    const { inside, lines } = await site({ rules: file })
+    lines.length = 0
+    const ping = lab.ping(inside, '10.2.0.2', 12, '-i', '0.02')
+    expect(await ping).toBe(12)
+    await open.splice(0)[0].close()
+    const ids = lines.flatMap((line) => /^(there|back): .*SEQ=(\d+)/.exec(line)?.slice(1, 3).join(' ') ?? [])
+    const all = Array.from({ length: 12 }, (_, i) => String(i + 1))
+    expect(ids.filter((id) => id.startsWith('there'))).toEqual(all.map((n) => `there ${n}`))
+    expect(ids.filter((id) => id.startsWith('back'))).toEqual(all.map((n) => `back ${n}`))
+  })
+
   it('TRACE makes the lines of the kernel', async () => {
     const file = rules(
       '*raw\n-A PREROUTING -i lan -p icmp -j TRACE\nCOMMIT\n*filter\n-A FORWARD -p tcp -j DROP\n-A FORWARD -p icmp -j ACCEPT\nCOMMIT\n',
