@@ -169,6 +169,8 @@ export class RouterInventory {
     await this.inventory.reopen(port)
     const live = router.interfaces.get(port.name)!
     live.port = this.inventory.port(port.switch, port.name)!.index
+    // Whoever is there now has not heard of us.
+    for (const own of live.addresses) own.fresh = true
     await this.sendInterface(router, port.name)
     this.refreshRoutes(router)
   }

@@ -51,7 +51,7 @@ export class Addresses {
     return Math.floor(this.memory.clock[Clock.MonotonicMs])
   }
 
-  /** Gives an interface its addresses; those that it had go on as they were. */
+  /** Gives an interface its addresses; those that it had go on as they were, announced again if that is asked. */
   set(index: number, { name, flags, addresses }: InterfaceSettings): void {
     for (const family of [4, 6] as const) {
       if (addresses.filter((a) => a.family === family).length > MAX_ADDRESSES)
@@ -62,7 +62,11 @@ export class Addresses {
     const fresh: [Own, AddressBegin][] = []
     this.own[index] = addresses.map(({ family, address, length, begin }) => {
       const known = before.find((a) => same(a, family, address))
-      if (known) return { ...known, length }
+      if (known) {
+        const own = { ...known, length }
+        if (ethernet && known.used && begin === 'announce') fresh.push([own, begin])
+        return own
+      }
       const used = !ethernet || begin === undefined || begin === 'use' || begin === 'announce'
       const own: Own = { family, address, length, used }
       if (ethernet && begin !== undefined) fresh.push([own, begin])

@@ -1,7 +1,7 @@
 /** Addresses of routers that somebody else has: real hosts that have them, seen from the kernel's side. */
 import { afterEach, describe, expect, it } from 'vitest'
 import type { AddressEvent } from '../../src/control/fabric-options.ts'
-import { type Fabric, type InterfaceRow, openFabric } from '../../src/index.ts'
+import { checkConfigObject, type Fabric, type InterfaceRow, openFabric } from '../../src/index.ts'
 import { has, Lab, lacking } from '../support/lab.ts'
 
 let lab = new Lab()
@@ -72,6 +72,29 @@ describe.skipIf(lacking)(`addresses${lacking ? ` (skipped: ${lacking})` : ''}`, 
     expect(states(fabric)['fd01::1/64']).toBe('valid')
     await until(() => states(fabric)['10.1.0.1/24'] === 'valid')
     expect(lines).toEqual([])
+  })
+
+  it('a device that was opened again: whoever is there now hears of our addresses', async () => {
+    const [a] = lab.spaces(1)
+    const config = {
+      switches: {},
+      routers: {
+        r: { interfaces: { wan: { ...tap(a, ['10.1.0.2/24']), addresses: ['10.1.0.1/24'], dad: false } } },
+      },
+    }
+    const { fabric } = await open(config)
+    // Those of the beginning are two, 2 s apart.
+    await new Promise((resolve) => setTimeout(resolve, 2500))
+    const down = new Promise((resolve) => fabric.once('port-down', resolve))
+    lab.remove(a)
+    await down
+    expect(lab.add(a.slice(a.lastIndexOf('-') + 1))).toBe(a)
+    // An entry for whoever announces himself, though nobody was asked for.
+    lab.run(a, 'sysctl', '-q', '-w', 'net.ipv4.conf.all.arp_accept=1', 'net.ipv4.conf.default.arp_accept=1')
+    expect(await fabric.apply(checkConfigObject(config))).toEqual(['port r.wan: opened again'])
+    await until(() =>
+      lab.ip(a, 'neigh show').includes(`10.1.0.1 dev eth0 lladdr ${fabric.interfaces()[0].mac}`),
+    )
   })
 
   it('a duplicate is told and not used; a worker that takes over knows of it', async () => {
