@@ -10,6 +10,9 @@ import { interfaceAt, type RouterCandidate } from './router-candidate.ts'
 import type { Reach } from './router-reach.ts'
 import type { InterfaceKeys, NatKeys } from './router-schema.ts'
 
+/** UDP. */
+const DHCP_SERVER = 67
+
 type Interfaces = Record<string, InterfaceKeys>
 type Publish = NonNullable<NatKeys['publish']>
 
@@ -64,6 +67,15 @@ function checkListen(
     const texts = ours.map((a) => a.address)
     const expected = `an address of ours${texts.length > 0 ? `: ${someOf(texts)}` : ''}`
     problems.add(at, { found: outside, expected, hint: 'without an address, all of them' })
+    return
+  }
+  const [first, last] = listen.ports
+  const served = Object.entries(interfaces).find(
+    ([, i]) => i.dhcp && (outside === '' || i.addresses.some((a) => a.address === outside)),
+  )
+  if (served && proto === 'udp' && family === 4 && first <= DHCP_SERVER && DHCP_SERVER <= last) {
+    const expected = `ports that are free: ${DHCP_SERVER} is the DHCP server's, on ${served[0]}`
+    problems.add(at, { found: `udp ${textOf(outside, listen.ports)}`, expected })
     return
   }
   const other = taken.find((t) => collide(t, publish))

@@ -23,6 +23,8 @@ const BROADCAST = 8
 const MULTICAST = 32
 const UNREACHABLE = 128
 const LOOSE = 1
+/** RFC 8200 4.7. */
+const NO_NEXT_HEADER = 59
 const ACCEPT_LOCAL = 4
 /** TCP reset instead of an ICMP error. */
 const RESET = -1
@@ -50,8 +52,11 @@ export class RouterFilterHost implements FilterHost {
     const later = (this.host.ip[(slot << IP_SHIFT) + Ip.Frag] & Frag.Later) !== 0
     const row = slot << IP_SHIFT
     const { ip } = this.host
-    // Linux does not refuse an IPv6 packet that ends with its headers (reject6_csum_ok).
-    if (ip[row + Ip.Family] === 6 && ip[row + Ip.L4] - ip[row + Ip.L3] >= ip[row + Ip.Length]) return false
+    // Linux does not refuse an IPv6 packet that ends with its headers, or says so (reject6_csum_ok).
+    if (ip[row + Ip.Family] === 6) {
+      const ends = ip[row + Ip.L4] - ip[row + Ip.L3] >= ip[row + Ip.Length]
+      if (ends || ip[row + Ip.Proto] === NO_NEXT_HEADER) return false
+    }
     if (later || !sumHolds(this.host.pool, this.host.ip, slot)) return false
     if (how !== RESET) {
       router.errors.send(slot, how, how, 0, nowMs)

@@ -414,6 +414,18 @@ describe('nat', () => {
       '8:30  ~nat[1].publish.listen: found tcp :85, which collides with another, expected ports that are not published yet (192.0.2.1:80-89 at ~nat[0].publish.listen, line 7)',
     ],
     [
+      router(
+        "interfaces:\n  a: { switch: lan, addresses: [10.0.0.1/24], dhcp: {} }\nnat: [{ publish: { proto: udp, listen: ':60-70', to: '10.0.0.2:60-70' } }]",
+      ),
+      "6:44  ~nat[0].publish.listen: found udp :60-70, expected ports that are free: 67 is the DHCP server's, on a",
+    ],
+    [
+      router(
+        "interfaces:\n  a: { switch: lan, addresses: [10.0.0.1/24], dhcp: {} }\nnat: [{ publish: { listen: ':67', to: '10.0.0.2:67' } }]",
+      ),
+      'nothing',
+    ],
+    [
       nat(
         "{ publish: { listen: '192.0.2.1:80', to: '10.0.0.2:80' } }, { publish: { listen: '10.0.0.1:80', to: '10.0.0.3:80' } }, { publish: { proto: udp, listen: '192.0.2.1:80', to: '10.0.0.2:80' } }, { publish: { listen: ':80', to: '[fd00::2]:80' } }",
       ),
