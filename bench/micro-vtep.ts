@@ -110,9 +110,10 @@ class Site implements Port {
     const allowed = Array.from({ length: segments }, (_, k) => k + 1)
     engine.set(0, settingsOf({ mode: 'trunk', allowed }))
     const memory = vtepMemory(remotes + 16, limit, 16, SEED)
-    for (const table of Object.values(memory))
-      if (table instanceof SharedArrayBuffer && table.byteLength > 1 << 21)
-        native.hugePages(new Uint8Array(table))
+    for (const table of Object.values(memory)) {
+      const buffer = ArrayBuffer.isView(table) ? table.buffer : table
+      if (buffer.byteLength > 1 << 21) native.hugePages(new Uint8Array(buffer))
+    }
     engine.apply({
       op: 'vtep-add',
       id: 10,

@@ -34,7 +34,7 @@ export class PathTable {
     const known = this.vteps.get(vtep)
     if (known) return known
     const paths: Paths = { mtus: new Map(), learned: Number.POSITIVE_INFINITY }
-    const words = new Int32Array(vtep.memory.remotes)
+    const words = vtep.memory.remotes
     for (let row = 0; row << REMOTE_SHIFT < words.length; row++) {
       const at = row << REMOTE_SHIFT
       if (words[at + Remote.Family] === 0 || (words[at + Remote.Flags] & RemoteFlag.Dead) !== 0) continue

@@ -73,7 +73,7 @@ export class VtepWatch {
 
   constructor(vtep: LiveVtep, news: WatchNews, asked: PathKernel = pathKernel) {
     this.vtep = vtep
-    this.words = new Int32Array(vtep.memory.remotes)
+    this.words = vtep.memory.remotes
     this.news = news
     this.kernel = asked
     this.settings = JSON.stringify([vtep.config.probe, vtep.config.mtu])

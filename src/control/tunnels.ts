@@ -194,7 +194,7 @@ export class Tunnels {
     }
     if (state !== 'down' && was !== 'down') return
     this.pending = true
-    const words = new Int32Array(vtep.memory.remotes)
+    const words = vtep.memory.remotes
     const address = {
       address: [...addressOf(words, remote.row)],
       scope: words[(remote.row << REMOTE_SHIFT) + Remote.Scope],
@@ -224,7 +224,7 @@ export class Tunnels {
     let forgotten = 0
     for (const vtep of inventory.tunnels.vteps.values()) {
       if (filter.vtep !== undefined && filter.vtep !== vtep.name) continue
-      const words = new Int32Array(vtep.memory.remotes)
+      const words = vtep.memory.remotes
       const row = filter.remote === undefined ? -1 : rowOf(words, filter.remote.split('%')[0])
       if (filter.remote !== undefined && row < 0) continue
       const matching = stationsOf(vtep.memory).filter(

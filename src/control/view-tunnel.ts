@@ -31,8 +31,8 @@ export function tunnels(fabric: Fabric, filter: TunnelFilter = {}): TunnelRow[] 
 }
 
 function remotesOf(fabric: Fabric, vtep: LiveVtep): TunnelRow[] {
-  const words = new Int32Array(vtep.memory.remotes)
-  const counts = new Float64Array(vtep.memory.counters)
+  const words = vtep.memory.remotes
+  const counts = vtep.memory.counters
   const users = usersOf(fabric, vtep, words)
   const learned = learnedBy(vtep, words)
   const watch = fabric.tunnels.watchOf(vtep)
@@ -191,7 +191,7 @@ function emptyRow(vtep: LiveVtep, name: string): TunnelRow {
 export function vtepsOf(fabric: Fabric): StatusReport['vteps'] {
   return [...fabric.inventory.tunnels.vteps.values()].map((vtep) => {
     const { name, config, memory, unicast } = vtep
-    const words = new Int32Array(memory.remotes)
+    const words = memory.remotes
     let remotes = 0
     for (let at = 0; at < words.length; at += 1 << REMOTE_SHIFT) if (words[at] !== 0) remotes++
     return {
@@ -216,7 +216,7 @@ export function remoteOf(fabric: Fabric, port: LivePort, macHi: number, macLo: n
   if (!vtep) return null
   const table = new HashTable(vtep.memory.addresses)
   const at = table.find(macLo, 0x80000000 | (port.index << 16) | macHi | 0)
-  const remotes = new Int32Array(vtep.memory.remotes)
+  const remotes = vtep.memory.remotes
   if (at < 0 || !isLive(remotes, table.words[at + 2])) return null
   return remoteText(remotes, table.words[at + 2] & Station.RowMask, vtep.config.device)
 }

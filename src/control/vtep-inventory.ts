@@ -82,7 +82,7 @@ export class VtepInventory {
       tunnels: new Map(),
     }
     vtep.mtu = deviceMtu(vtep) || DEFAULT_MTU
-    for (const table of [vtep.memory.remotes, vtep.memory.counters, vtep.memory.addresses])
+    for (const table of [vtep.memory.remotes.buffer, vtep.memory.counters.buffer, vtep.memory.addresses])
       if (table.byteLength >= HUGE_FROM) native.hugePages(new Uint8Array(table))
     try {
       await this.link.send(vtepCommand(vtep))

@@ -21,6 +21,7 @@ import { PortFlag, PortTable } from '../switch/ports.ts'
 import { StormControl } from '../switch/storm.ts'
 import { Switch } from '../switch/switch.ts'
 import { Wire } from '../switch/wire.ts'
+import { lineWords } from '../table/line.ts'
 import type { AddressNews, Command, PollPolicy, PortSettings } from './command.ts'
 import { openPort, setCapture } from './open.ts'
 import { Pipeline } from './pipeline.ts'
@@ -75,7 +76,7 @@ export class Engine implements PortHost {
     this.memory = memory
     this.pool = new Pool(memory.pool, memory.meta)
     this.batch = new Batch(memory.rx)
-    this.ipRows = new Int32Array(this.pool.size << IP_SHIFT)
+    this.ipRows = lineWords(this.pool.size << IP_SHIFT)
     if (!this.batch.fill(this.pool)) throw new RangeError('the packet pool is smaller than a batch')
     const { pool, meta, rx, txq, events, clock, txResult } = memory
     const arrays: IoArrays = { pool, meta, rx, txq, events, clock, txResult }

@@ -4,6 +4,7 @@
  * are zero pages until touched: the sizes here are limits, not what is resident.
  */
 import type { IoArrays } from '../native.ts'
+import { lineBytes, lineDoubles, lineWords } from '../table/line.ts'
 import { COUNTER_WORDS } from './counters.ts'
 import { BATCH, Clock, MAX_PORTS, Meta, SLOT_SIZE, TxResult } from './layout.ts'
 
@@ -12,19 +13,17 @@ export interface PlaneMemory extends IoArrays {
   counters: Float64Array
 }
 
-const shared = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(bytes)
-
 /** @param slots packets that can be in flight at once (each port's batch is drawn from it) */
 export function planeMemory(slots = 1024): PlaneMemory {
   return {
-    pool: new Uint8Array(shared(slots * SLOT_SIZE)),
-    meta: new Int32Array(shared(slots * Meta.Words * 4)),
-    rx: new Int32Array(shared(BATCH * 4)),
-    txq: new Int32Array(shared(MAX_PORTS * QUEUE_WORDS * 4)),
-    events: new Int32Array(shared(256 * 4)),
-    clock: new Float64Array(shared(Clock.Words * 8)),
-    txResult: new Int32Array(shared(TxResult.Words * 4)),
-    counters: new Float64Array(shared(MAX_PORTS * COUNTER_WORDS * 8)),
+    pool: lineBytes(slots * SLOT_SIZE),
+    meta: lineWords(slots * Meta.Words),
+    rx: lineWords(BATCH),
+    txq: lineWords(MAX_PORTS * QUEUE_WORDS),
+    events: lineWords(256),
+    clock: lineDoubles(Clock.Words),
+    txResult: lineWords(TxResult.Words),
+    counters: lineDoubles(MAX_PORTS * COUNTER_WORDS),
   }
 }
 

@@ -127,9 +127,16 @@ export class Encapsulation {
       const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
       places[i] = table.home(view.getInt32(at + 2), Stations.key1(view.getUint16(at), waiting[w])) << 2
     }
-    // The row stands in the same line as the key; a free place says 0, and one row more is read.
-    for (let i = 0; i < n; i++) places[i] = words[places[i] + 2] & Station.RowMask
-    this.fetched = remotes.size > PREFETCH_REMOTES ? remotes.prefetch(places, n) : places[n - 1]
+    let sum = 0
+    for (let i = 0; i < n; i++) sum ^= words[places[i] + 1]
+    this.fetched = sum
+    if (remotes.size <= PREFETCH_REMOTES) return
+    for (let i = 0, w = 0; i < n; i++, w += WORDS) {
+      const at = waiting[w + 1] * SLOT_SIZE + meta[(waiting[w + 1] << META_SHIFT) + Meta.Head]
+      const found = table.find(view.getInt32(at + 2), Stations.key1(view.getUint16(at), waiting[w]))
+      places[i] = found < 0 ? -1 : words[found + 2] & Station.RowMask
+    }
+    this.fetched ^= remotes.prefetch(places, n)
   }
 
   private packet(port: number, slot: number, tag: number, nowS: number): void {

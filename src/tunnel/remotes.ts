@@ -37,8 +37,8 @@ export class Remotes {
   private sweepHand = 0
 
   constructor(memory: VtepMemory, seed: number) {
-    this.words = new Int32Array(memory.remotes)
-    this.counters = new Float64Array(memory.counters)
+    this.words = memory.remotes
+    this.counters = memory.counters
     this.index = new RowIndex(this.words, REMOTE_SHIFT, seed)
     // Who names them, and how many addresses they have, is found out anew.
     for (let at = 0; at < this.words.length; at += Remote.Words) {
@@ -78,7 +78,7 @@ export class Remotes {
   prefetchSenders(info: Int32Array, n: number): number {
     const { index, fetching } = this
     for (let i = 0, at = 0; i < n; i++, at += Info.Words) {
-      fetching[i] = index.placeOf(
+      fetching[i] = index.hash(
         info[at + Info.Family],
         info[at + Info.Address0],
         info[at + Info.Address0 + 1],
@@ -86,8 +86,7 @@ export class Remotes {
         info[at + Info.Address0 + 3],
       )
     }
-    const { places } = index
-    for (let i = 0; i < n; i++) fetching[i] = places[fetching[i]] - 1
+    index.guess(fetching, n)
     return this.prefetch(fetching, n)
   }
 

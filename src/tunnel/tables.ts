@@ -16,6 +16,7 @@
  * remote is forgotten by counting up one word.
  */
 import { HashTable } from '../table/hash.ts'
+import { lineDoubles, lineWords } from '../table/line.ts'
 
 /** Words of a row of remotes. The first seven are those of Path. */
 export const enum Remote {
@@ -111,8 +112,8 @@ export interface TunnelAddress {
 }
 
 export interface VtepMemory {
-  remotes: SharedArrayBuffer
-  counters: SharedArrayBuffer
+  remotes: Int32Array
+  counters: Float64Array
   addresses: SharedArrayBuffer
   bindings: SharedArrayBuffer
 }
@@ -176,8 +177,8 @@ export interface VxlanSettings {
  */
 export function vtepMemory(remotes: number, addresses: number, bindings: number, seed: number): VtepMemory {
   return {
-    remotes: new SharedArrayBuffer(remotes * Remote.Words * 4),
-    counters: new SharedArrayBuffer(remotes * RemoteCount.Words * 8),
+    remotes: lineWords(remotes * Remote.Words),
+    counters: lineDoubles(remotes * RemoteCount.Words),
     addresses: HashTable.memory(addresses, seed),
     bindings: new SharedArrayBuffer(bindings * Binding.Words * 4),
   }
@@ -199,7 +200,7 @@ export interface StationRow {
 /** Every address that was not forgotten; whether it is too old is the reader's to say (VxlanSettings.agingS). */
 export function stationsOf(memory: VtepMemory): StationRow[] {
   const { words } = new HashTable(memory.addresses)
-  const remotes = new Int32Array(memory.remotes)
+  const { remotes } = memory
   const rows: StationRow[] = []
   for (let at = 0; at < words.length; at += 4) {
     const key1 = words[at + 1]

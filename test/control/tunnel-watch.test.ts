@@ -60,7 +60,7 @@ class World {
       names: new RemoteNames(4, 60_000, { changed() {}, failed() {} }),
       tunnels: new Map(),
     }
-    this.words = new Int32Array(this.vtep.memory.remotes)
+    this.words = this.vtep.memory.remotes
     const kernel: PathKernel = {
       deviceMtu: () => this.device,
       pathMtu: (_netns, _local, remote) => {

@@ -253,7 +253,7 @@ export class Site {
   }
 
   remoteRows(): { row: number; address: string; learned: number }[] {
-    const table = new Int32Array(this.memory.remotes)
+    const table = this.memory.remotes
     const rows = []
     for (let at = 0; at < table.length; at += 16) {
       if (table[at] === 0) continue

@@ -177,7 +177,7 @@ describe('size', () => {
 
   test("a remote's own MTU decides, as soon as it is known", () => {
     const here = site()
-    const remotes = new Int32Array(here.memory.remotes)
+    const remotes = here.memory.remotes
     remotes[(here.remoteRows()[0].row << REMOTE_SHIFT) + Remote.Mtu] = 1400
     here.send('web', long(1351))
     expect(here.drops(TUNNEL)).toEqual({ 'tunnel-too-big': 1 })
@@ -284,7 +284,7 @@ describe('size', () => {
 
   test('with two remotes in a flood, the smaller one decides what the sender is told', () => {
     const here = site({ remotes: [THERE, YONDER] })
-    const table = new Int32Array(here.memory.remotes)
+    const table = here.memory.remotes
     table[(here.remoteRows()[1].row << REMOTE_SHIFT) + Remote.Mtu] = 1300
     here.send('web', long(1400))
     expect(here.datagrams().map((d) => d.to)).toEqual([THERE])

@@ -23,6 +23,7 @@
  *            packets and bytes of both directions, four doubles                         line 1
  */
 import { randomFillSync } from 'node:crypto'
+import { lineWords } from '../../table/line.ts'
 
 export const enum Ent {
   /** IPv4: the address; IPv6: its first word. The same for the other three. */
@@ -176,7 +177,7 @@ export interface ConntrackMemory {
 export function conntrackMemory(capacity: number, seed?: Int32Array): ConntrackMemory {
   if (!Number.isInteger(capacity) || capacity < 1 || capacity > MAX_CAPACITY)
     throw new RangeError(`a conntrack table holds 1 to ${MAX_CAPACITY} entries, not ${capacity}`)
-  const words = (n: number): Int32Array => new Int32Array(new SharedArrayBuffer(n * 4))
+  const words = lineWords
   const memory: ConntrackMemory = {
     header: words(Header.Words),
     entries: words((capacity + 1) * Ent.Words),

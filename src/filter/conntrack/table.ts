@@ -49,12 +49,13 @@ export class EntryTable {
   /** @param memory new, or that of a worker before */
   constructor(memory: ConntrackMemory) {
     this.memory = memory
-    this.words = memory.entries
+    const { entries } = memory
+    this.words = entries
     this.ext = memory.ext
     this.due = memory.due
     this.header = memory.header
     this.index = memory.index
-    this.counters = new Float64Array(memory.entries.buffer)
+    this.counters = new Float64Array(entries.buffer, entries.byteOffset, entries.length >> 1)
     this.mask = memory.index.length - 1
     let nodes = 4
     while (nodes < 2 * memory.due.length) nodes *= 2

@@ -15,6 +15,7 @@
  * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else.
  */
 import { CtState, Ip } from '../../packet/ip.ts'
+import { lineWords } from '../../table/line.ts'
 import { HOOKS, Scan } from './layout.ts'
 import { flagsOf, type Plane } from './plane.ts'
 import type { Program } from './program.ts'
@@ -48,7 +49,7 @@ export class FlowCache {
 
   /** @param lines places, a power of two: a flow takes one for each direction and hook with rules */
   constructor(lines: number, serials: Int32Array) {
-    this.lines = new Int32Array(lines << LINE_SHIFT)
+    this.lines = lineWords(lines << LINE_SHIFT)
     this.mask = lines - 1
     this.serials = serials
   }
