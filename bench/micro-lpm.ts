@@ -9,9 +9,9 @@ import { RouteKind, TABLE_MAIN } from '../src/router/routes.ts'
 import { Lpm } from '../src/table/lpm.ts'
 import { heapUse } from '../src/table/lpm-block.ts'
 import { LpmWriter } from '../src/table/lpm-writer.ts'
+import { SEED } from './order.ts'
 
 const OPS = 8192
-const SEED = 20240229
 const MILLION = 1_000_000
 /** Destinations that are spoken to at a time; so many more that none is still in a cache when it comes again. */
 const ACTIVE = 1 << 13

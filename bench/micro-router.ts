@@ -21,9 +21,9 @@ import { NeighbourTable } from '../src/router/neighbour-table.ts'
 import { type RouteEntry, RouteWriter } from '../src/router/route-writer.ts'
 import { DEFAULT_POLICIES, RouteKind, TABLE_LOCAL, TABLE_MAIN } from '../src/router/routes.ts'
 import { FlowPort } from './flow-port.ts'
+import { SEED, shuffled } from './order.ts'
 
 const OPS = 8192
-const SEED = 20240229
 const MILLION = 1_000_000
 const NOW_MS = 1_000_000
 const INSIDE = 0x0a010001
@@ -219,22 +219,6 @@ function arpReply(index: number): Uint8Array {
 }
 
 const numbers = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i)
-
-/** 0..n-1 in a repeatable disorder. */
-function shuffled(n: number): Int32Array {
-  const order = numbers(n)
-  let x = SEED
-  for (let i = n - 1; i > 0; i--) {
-    x ^= x << 13
-    x ^= x >>> 17
-    x ^= x << 5
-    const j = (x >>> 0) % (i + 1)
-    const t = order[i]
-    order[i] = order[j]
-    order[j] = t
-  }
-  return order
-}
 
 /** ns per packet of flows that all go on; checks that every packet came out. */
 function established(measure: Measure, name: string, plane: RoutedPlane, senders: number[]): number {

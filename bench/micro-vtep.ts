@@ -31,11 +31,11 @@ import { countRx, countTx, type Port, type TxQueue } from '../src/port/port.ts'
 import type { PortVlan } from '../src/switch/vlan.ts'
 import { HashTable } from '../src/table/hash.ts'
 import { vtepMemory } from '../src/tunnel/tables.ts'
+import { SEED, shuffled } from './order.ts'
 import { STATION_HI, station } from './traffic.ts'
 
 inlineFurther()
 const quick = process.argv.includes('--quick')
-const SEED = 20240229
 const NOW_MS = 1_000_000
 const VNIS = 1000
 const STATIONS = 100_000
@@ -294,22 +294,6 @@ class Site implements Port {
   close(): void {
     this.engine.io.close()
   }
-}
-
-/** Every number below `n` once, in an order that is the same in every run. */
-function shuffled(n: number): Int32Array {
-  const list = Int32Array.from({ length: n }, (_, i) => i)
-  let x = SEED
-  for (let i = n - 1; i > 0; i--) {
-    x ^= x << 13
-    x ^= x >>> 17
-    x ^= x << 5
-    const j = (x >>> 0) % (i + 1)
-    const kept = list[i]
-    list[i] = list[j]
-    list[j] = kept
-  }
-  return list
 }
 
 /** The cases, measured in turns: the least of the rounds is what the code costs. */

@@ -22,12 +22,12 @@ import type { PortVlan } from '../src/switch/vlan.ts'
 import { HashTable } from '../src/table/hash.ts'
 import { lpm } from './micro-lpm.ts'
 import { router } from './micro-router.ts'
+import { SEED, shuffled } from './order.ts'
 import { BROADCAST, STATION_HI, station, TrafficPort } from './traffic.ts'
 
 inlineFurther()
 const quick = process.argv.includes('--quick')
 const OPS = 8192
-const SEED = 20240229
 const MILLION = 1_000_000
 const NOW_MS = 1_000_000
 const NOW_S = NOW_MS / 1000
@@ -58,22 +58,6 @@ function measure(name: string, ops: number, call: () => number): number {
     `${name.padEnd(58)} ${row.nsPerOp.toFixed(1).padStart(10)} ns  +-${row.rme.toFixed(1)} %\n`,
   )
   return row.nsPerOp
-}
-
-/** A repeatable order: 0..n-1 shuffled (xorshift32, Fisher-Yates). */
-function shuffled(n: number): Int32Array {
-  const order = Int32Array.from({ length: n }, (_, i) => i)
-  let x = SEED
-  for (let i = n - 1; i > 0; i--) {
-    x ^= x << 13
-    x ^= x >>> 17
-    x ^= x << 5
-    const j = (x >>> 0) % (i + 1)
-    const t = order[i]
-    order[i] = order[j]
-    order[j] = t
-  }
-  return order
 }
 
 function headers(): void {
