@@ -17,8 +17,8 @@ import {
   CAPTURED_TRAILER,
   type CaptureResult,
   LOST_TRAILER,
-} from '../control/capture-stream.ts'
-import { type ControlClient, ControlError, type Query } from '../control/client.ts'
+} from '../control/api/capture-stream.ts'
+import { type ControlClient, ControlError, type Query } from '../control/api/client.ts'
 import { UsageError } from './exit.ts'
 import { clientOf, plural, seconds, whole } from './options.ts'
 

@@ -1,6 +1,6 @@
 /** The options of conntrack(8) that say which connections are meant, for `show conntrack` and `conntrack delete`. */
 import { type Command, Option } from 'commander'
-import type { Query } from '../control/client.ts'
+import type { Query } from '../control/api/client.ts'
 
 /** Key of the control API: the option, other names that it has, and what it says. */
 const OPTIONS: [key: string, flags: string, also: string[], about: string][] = [

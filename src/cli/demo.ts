@@ -8,11 +8,11 @@
  * config/lab.yaml.
  */
 import { join } from 'node:path'
+import { DEFAULT_SOCKET } from '../control/api/socket.ts'
 import type { Daemon } from '../control/daemon.ts'
 import { runDaemon } from '../control/daemon.ts'
 import type { Logger } from '../control/log.ts'
-import { countersTable, fdbTable, type Palette, paletteFor, portsTable } from '../control/render.ts'
-import { DEFAULT_SOCKET } from '../control/socket.ts'
+import { countersTable, fdbTable, type Palette, paletteFor, portsTable } from '../control/show/render.ts'
 import { packageRoot } from '../root.ts'
 import { type Host, hostsOf, pairsOf } from './demo-hosts.ts'
 import { ping, settled, transfer } from './demo-traffic.ts'

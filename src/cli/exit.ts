@@ -3,7 +3,7 @@
  * error; the stack only with --debug or TAPLOOM_DEBUG.
  */
 import { CommanderError } from 'commander'
-import { ControlError } from '../control/client.ts'
+import { ControlError } from '../control/api/client.ts'
 
 export const DONE = 0
 export const FAILED = 1

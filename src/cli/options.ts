@@ -1,8 +1,8 @@
 /** What several commands share: the global options, and arguments that are numbers. */
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { ControlClient } from '../control/client.ts'
-import { DEFAULT_SOCKET } from '../control/socket.ts'
+import { ControlClient } from '../control/api/client.ts'
+import { DEFAULT_SOCKET } from '../control/api/socket.ts'
 
 export interface GlobalOptions {
   socket: string

@@ -1,13 +1,13 @@
 /** `taploom show WHAT`: the tables of a running daemon, for people or (`--json`) for programs. */
 import type { Command } from 'commander'
-import type { Query } from '../control/client.ts'
-import type { Palette } from '../control/render.ts'
+import type { Query } from '../control/api/client.ts'
+import type { Palette } from '../control/show/render.ts'
 import { conntrackOptions, conntrackQuery } from './conntrack-options.ts'
 import { clientOf, whole } from './options.ts'
 
-type Render = typeof import('../control/render.ts') &
-  typeof import('../control/render-router.ts') &
-  typeof import('../control/render-tunnel.ts')
+type Render = typeof import('../control/show/render.ts') &
+  typeof import('../control/show/render-router.ts') &
+  typeof import('../control/show/render-tunnel.ts')
 
 interface Subject {
   name: string
@@ -147,9 +147,9 @@ export function show(program: Command): void {
         return
       }
       const render = {
-        ...(await import('../control/render.ts')),
-        ...(await import('../control/render-router.ts')),
-        ...(await import('../control/render-tunnel.ts')),
+        ...(await import('../control/show/render.ts')),
+        ...(await import('../control/show/render-router.ts')),
+        ...(await import('../control/show/render-tunnel.ts')),
       }
       const text = subject.render(document as never, render.paletteFor(process.stdout), render)
       process.stdout.write(`${text}\n`)

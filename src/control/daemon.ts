@@ -17,13 +17,13 @@ import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { loadConfig } from '../config/load.ts'
 import { checkSystem } from '../config/system.ts'
-import { captureFeed } from './capture-stream.ts'
+import { captureFeed } from './api/capture-stream.ts'
+import { ControlServer } from './api/server.ts'
+import { captureEncoder } from './capture/pcapng.ts'
 import { Fabric } from './fabric.ts'
 import { namespaceExists } from './iproute.ts'
 import { type Logger, type PortEvent, PortLog } from './log.ts'
-import { captureEncoder } from './pcapng.ts'
 import { requireCapabilities } from './privilege.ts'
-import { ControlServer } from './server.ts'
 
 export interface DaemonOptions {
   /** The configuration, as the caller named it. */

@@ -16,12 +16,14 @@ import type { FabricConfig, PortConfig } from '../config/types.ts'
 import type { AddressNews } from '../engine/command.ts'
 import { WorkerLink } from '../engine/worker-link.ts'
 import { planeMemory } from '../packet/memory.ts'
-import type { Capture } from './capture.ts'
-import { Captures } from './captures.ts'
-import { hear, settled } from './detection.ts'
+import type { Capture } from './capture/capture.ts'
+import { Captures } from './capture/captures.ts'
 import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Inventory } from './inventory.ts'
 import { namespaceExists } from './iproute.ts'
+import { type LivePort, namespaceGone, readDevice } from './ports.ts'
+import { hear, settled } from './router/detection.ts'
+import { RouterTables } from './router/tables.ts'
 import type {
   CounterRow,
   DropRow,
@@ -31,15 +33,13 @@ import type {
   StatusReport,
   TunnelRow,
   VlanRow,
-} from './model.ts'
-import { type LivePort, namespaceGone, readDevice } from './ports.ts'
-import { RouterTables } from './router-tables.ts'
+} from './show/model.ts'
+import * as view from './show/view.ts'
+import * as viewRouter from './show/view-router.ts'
+import * as viewTunnel from './show/view-tunnel.ts'
 import { takeStep } from './step.ts'
 import { takeSteps } from './steps.ts'
-import { type FlushFilter, Tunnels } from './tunnels.ts'
-import * as view from './view.ts'
-import * as viewRouter from './view-router.ts'
-import * as viewTunnel from './view-tunnel.ts'
+import { type FlushFilter, Tunnels } from './tunnel/tunnels.ts'
 
 /** Workers started again after dying, at most, per minute. */
 const RESTARTS_PER_MINUTE = 5

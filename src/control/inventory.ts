@@ -20,9 +20,9 @@ import { type FabricOptions, type Log, silent } from './fabric-options.ts'
 import { Namespaces } from './namespaces.ts'
 import { PortIndices } from './port-indices.ts'
 import { type LivePort, type LiveSwitch, openLive, portCommand, portSettings } from './ports.ts'
-import { RouterInventory } from './router-inventory.ts'
-import type { FdbFilter } from './view.ts'
-import { VtepInventory } from './vtep-inventory.ts'
+import { RouterInventory } from './router/inventory.ts'
+import type { FdbFilter } from './show/view.ts'
+import { VtepInventory } from './tunnel/inventory.ts'
 
 const closeDevice = promisify(close)
 

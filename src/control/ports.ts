@@ -7,10 +7,10 @@ import type { PortConfig, SwitchConfig } from '../config/types.ts'
 import type { Command, PortSettings, PortSpec } from '../engine/command.ts'
 import type { WorkerLink } from '../engine/worker-link.ts'
 import { type Link, native } from '../native.ts'
+import { readCaptureFile } from './capture/pcapfile.ts'
 import { netnsInode, type OpenDevice, openDevice, parseMac } from './devices.ts'
 import { Exchange } from './exchange.ts'
-import { readCaptureFile } from './pcapfile.ts'
-import type { TunnelSpec } from './vtep-inventory.ts'
+import type { TunnelSpec } from './tunnel/inventory.ts'
 
 export interface LiveSwitch {
   id: number

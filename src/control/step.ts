@@ -2,7 +2,7 @@
 import type { Change } from '../config/diff.ts'
 import { filterOf, type RouterChange } from '../config/diff-router.ts'
 import type { Inventory } from './inventory.ts'
-import type { RouterInventory } from './router-inventory.ts'
+import type { RouterInventory } from './router/inventory.ts'
 
 /** Returns a line that tells it. A step that fails changes nothing. */
 export async function takeStep(inventory: Inventory, change: Change): Promise<string> {

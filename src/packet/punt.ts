@@ -1,7 +1,7 @@
 // HOT
 /**
  * Packets that the worker hands to the control thread: what a router's services (DHCP, router
- * advertisements) answer. Each router has one ring (ring.ts), read by control/services.ts:
+ * advertisements) answer. Each router has one ring (ring.ts), read by control/router/services.ts:
  *
  *     PuntRec.Words int32 of what is known about it | the IP packet, without Ethernet
  *

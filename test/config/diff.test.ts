@@ -4,7 +4,7 @@ import { type Change, diffConfig } from '../../src/config/diff.ts'
 import { filterOf, type RouterChange } from '../../src/config/diff-router.ts'
 import { checkConfigObject } from '../../src/config/load.ts'
 import type { FabricConfig, InterfaceConfig, PortConfig, RouterConfig } from '../../src/config/types.ts'
-import { NO_RULES } from '../../src/control/rules.ts'
+import { NO_RULES } from '../../src/control/router/rules.ts'
 import { configObject } from './configs.ts'
 
 /** What a port needs opened. */

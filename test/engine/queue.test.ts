@@ -1,7 +1,7 @@
 /** Packets that wait for a function: every way they can end, with a clock moved by hand. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { QueueDecision } from '../../src/control/packet-queue.ts'
+import type { QueueDecision } from '../../src/control/router/packet-queue.ts'
 import { icmp, ipv4, onesSum, pseudoHeader, udp } from '../support/frames.ts'
 import { RouterLab } from './router-lab.ts'
 

@@ -3,8 +3,8 @@
  * of its queues. Interface N is `ifN`, 10.0.N.1/24, with a host .2 behind it whose MAC is known.
  */
 import { expect } from 'vitest'
-import { connectedRoutes, linkLocal, networkOf } from '../../src/control/addressing.ts'
-import { QueueDesk } from '../../src/control/queue-desk.ts'
+import { connectedRoutes, linkLocal, networkOf } from '../../src/control/router/addressing.ts'
+import { QueueDesk } from '../../src/control/router/queue-desk.ts'
 import type { RouterCommand } from '../../src/engine/command.ts'
 import { Engine } from '../../src/engine/engine.ts'
 import { conntrackMemory } from '../../src/filter/conntrack/layout.ts'

@@ -9,7 +9,7 @@ import type {
   PortStatus,
   StatusReport,
   VlanRow,
-} from '../../src/control/model.ts'
+} from '../../src/control/show/model.ts'
 import { CLI } from '../support/cli.ts'
 import { Place } from '../support/daemon.ts'
 import { Lab, lacking } from '../support/lab.ts'

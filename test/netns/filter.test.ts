@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { setsText } from '../../src/control/render-router.ts'
+import { setsText } from '../../src/control/show/render-router.ts'
 import { checkConfigObject, type Fabric, openFabric } from '../../src/index.ts'
 import { has, Lab, lacking } from '../support/lab.ts'
 

@@ -1,6 +1,6 @@
 /** A router in an engine of its own, on memory ports with a manual clock. */
 import { expect } from 'vitest'
-import { connectedRoutes, linkLocal, networkOf } from '../../src/control/addressing.ts'
+import { connectedRoutes, linkLocal, networkOf } from '../../src/control/router/addressing.ts'
 import { Engine } from '../../src/engine/engine.ts'
 import { conntrackMemory } from '../../src/filter/conntrack/layout.ts'
 import { Mappings } from '../../src/filter/nat/mappings.ts'

@@ -10,7 +10,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { CounterRow, DropRow, PortStatus } from '../../src/control/model.ts'
+import type { CounterRow, DropRow, PortStatus } from '../../src/control/show/model.ts'
 import { type Ended, Running, taploom } from './cli.ts'
 
 export class Place {

@@ -6,7 +6,7 @@ import type {
   PortStatus,
   StatusReport,
   TunnelRow,
-} from '../../src/control/model.ts'
+} from '../../src/control/show/model.ts'
 
 export const portStatus = (fields: Partial<PortStatus> = {}): PortStatus => ({
   name: 'web',

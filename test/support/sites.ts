@@ -4,7 +4,7 @@
  * between.
  */
 import { expect } from 'vitest'
-import type { TunnelRow } from '../../src/control/model.ts'
+import type { TunnelRow } from '../../src/control/show/model.ts'
 import { type Fabric, type FabricOptions, openFabric } from '../../src/index.ts'
 import { Lab } from './lab.ts'
 

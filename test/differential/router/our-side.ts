@@ -2,7 +2,12 @@
  * taploom as the router: the engine with memory ports, stepped here. The clock is the machine's, as the
  * kernel's is.
  */
-import { connectedRoutes, linkLocal, networkOf, wordsOfAddress } from '../../../src/control/addressing.ts'
+import {
+  connectedRoutes,
+  linkLocal,
+  networkOf,
+  wordsOfAddress,
+} from '../../../src/control/router/addressing.ts'
 import { Engine } from '../../../src/engine/engine.ts'
 import { conntrackMemory } from '../../../src/filter/conntrack/layout.ts'
 import { lineOf } from '../../../src/filter/conntrack/row.ts'
