@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CounterRow } from '../../src/control/show/model.ts'
 import { CLI, ended, launch, type Running } from '../support/cli.ts'
 import { Place } from '../support/daemon.ts'
-import { has, Lab, lacking } from '../support/lab.ts'
+import { has, Lab, lacking, PACED } from '../support/lab.ts'
 import { begun, tshark } from '../support/wire.ts'
 
 let lab: Lab
@@ -278,7 +278,7 @@ describe.skipIf(lacking)(`the daemon${lacking ? ` (skipped: ${lacking})` : ''}`,
       const path = place.path('a.pcapng')
       const capture = place.start('capture', 'a', '-w', path)
       await begun(path)
-      expect(await lab.ping(made[0], '10.8.0.2', 4, '-l', '1', '-i', '0.1')).toBe(4)
+      expect(await lab.ping(made[0], '10.8.0.2', 4, ...PACED)).toBe(4)
       expect(await capture.end('SIGINT')).toBe(0)
       expect(capture.stderr).toMatch(/^\d+ packets captured, 0 lost\n$/)
       const rows = tshark(path, 'frame.time_epoch', 'frame.packet_flags', 'icmp.type', 'frame.interface_name')

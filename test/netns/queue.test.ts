@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { type Fabric, openFabric, type QueuedPacket } from '../../src/index.ts'
-import { Lab, lacking } from '../support/lab.ts'
+import { Lab, lacking, PACED } from '../support/lab.ts'
 
 const lab = new Lab()
 const folder = mkdtempSync(join(tmpdir(), 'tl-queue-'))
@@ -131,7 +131,7 @@ describe.skipIf(lacking)(`queues${lacking ? ` (skipped: ${lacking})` : ''}`, () 
       })
     }
     await fabric.queue('edge', 3, ({ mark }) => ({ verdict: 'repeat', mark: mark | 7 }))
-    expect(await lab.ping(inside, '10.1.0.1', 2)).toBe(2)
+    expect(await lab.ping(inside, '10.1.0.1', 2, ...PACED)).toBe(2)
     expect(hooks).toEqual(['INPUT4', 'OUTPUT4', 'INPUT4', 'OUTPUT4'])
     expect(await lab.ping(inside, '10.2.0.2', 2)).toBe(2)
     await until(() => true)

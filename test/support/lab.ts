@@ -10,6 +10,9 @@ export function has(command: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${command}`], { env }).status === 0
 }
 
+/** Options of `ping` for requests that must come one after the other. */
+export const PACED = ['-l', '1', '-i', '0.1']
+
 export interface Result {
   code: number
   stdout: string
