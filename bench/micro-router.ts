@@ -35,6 +35,8 @@ const SERVERS = 0xc6120000 | 0
 const ROUTER_MAC = 0x11110000
 const PEER_MAC = 0x22220000
 
+const RULE_COUNTS = [10, 10_000]
+
 type Measure = (name: string, ops: number, call: () => number) => number
 
 /** A rule file: `filter` are lines of its FORWARD chain. */
@@ -300,15 +302,22 @@ function answerMasqueraded(plane: RoutedPlane, order: Int32Array): void {
 
 function rules(measure: Measure): Partial<RouterTimes> {
   const few = numbers(1000)
-  const ns: number[] = []
-  for (const count of [10, 10_000]) {
+  const planes = RULE_COUNTS.map((count) => {
     const plane = new RoutedPlane(rulesText(manyRules(count), true))
     plane.introduce(few)
     answerMasqueraded(plane, few)
-    ns.push(established(measure, `router, ${count} rules: established flows`, plane, [0]))
-    plane.close()
+    return plane
+  })
+  // In turns, and the least of each: a ratio of two moments would say more about the machine.
+  const ns = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
+  for (let turn = 0; turn < 3; turn++) {
+    planes.forEach((plane, i) => {
+      const name = `router, ${RULE_COUNTS[i]} rules: established flows`
+      ns[i] = Math.min(ns[i], established(measure, name, plane, [0]))
+    })
   }
-  const [ten, many] = [10, 10_000].map((count) =>
+  for (const plane of planes) plane.close()
+  const [ten, many] = RULE_COUNTS.map((count) =>
     fresh(measure, `router, ${count} rules: each packet a new flow`, rulesText(manyRules(count), true)),
   )
   const scattered = rulesText(scatteredRules(10_000), true)
