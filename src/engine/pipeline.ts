@@ -100,7 +100,8 @@ export class Pipeline {
       const port = this.portOf[this.following[i]]
       if (port === null) continue
       const held = port.held()
-      const most = held < BATCH ? held : BATCH
+      // A bad line has twins of what it holds.
+      const most = held < BATCH && !port.timed ? held : BATCH
       // Taken slots are replaced first: a decorator may draw from the pool what the batch needs for that.
       if (used > 0 && (used + most > BATCH || batch.taken > 0)) {
         this.settle(batch)

@@ -149,6 +149,19 @@ function tablesAgree(site: Site): void {
   expect([remotes.holders, remotes.learned]).toEqual([holders, learned])
 }
 
+test('a bad line gives more packets than it held', () => {
+  const rx = { loss: 0, duplicate: 1, reorder: 0, truncate: 0, delayMs: 0, jitterMs: 0 }
+  const site = new Internet().site(HERE, { lan: {} }, { vni: 7, remotes: REMOTES, fault: { seed: 1, rx } })
+  const datagram = encapsulated(7, frame({ src: 1, dst: BROADCAST }), 0x08000000)
+  for (const count of [9, 4, 1, 60]) {
+    for (let i = 0; i < count; i++) site.arrive({ from: REMOTES[0], bytes: datagram, tos: 0 })
+    while (site.fabric.breathe()) site.conserved()
+    site.conserved()
+  }
+  site.everySlotOnce()
+  site.fabric.close()
+})
+
 test('whatever comes, whatever goes wrong, every packet is accounted for after every breath', () => {
   fc.assert(
     fc.property(
@@ -179,6 +192,7 @@ test('whatever comes, whatever goes wrong, every packet is accounted for after e
         for (let breaths = 0; breaths < 200 && site.fabric.breathe(); breaths++) site.conserved()
         site.fabric.engine.apply({ op: 'port-remove', index: TUNNEL })
         site.conserved()
+        site.everySlotOnce()
         expect(site.vtep.stations.table.size).toBe(0)
         site.fabric.close()
       },

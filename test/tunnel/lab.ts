@@ -289,6 +289,14 @@ export class Site {
     expect(engine.pool.available + engine.batch.slots.length + held).toBe(engine.pool.size)
   }
 
+  /** Of the last breath, with nothing held: every slot is in the batch or free, once. Takes the free ones. */
+  everySlotOnce(): void {
+    const { batch, pool } = this.fabric.engine
+    const slots = [...batch.slots]
+    while (pool.available > 0) slots.push(pool.alloc())
+    expect(slots.toSorted((a, b) => a - b)).toEqual(Array.from({ length: pool.size }, (_, i) => i))
+  }
+
   private rx(from: number, max: number): number {
     const { pool, batch } = this.fabric.engine
     const { info } = this.sockets.attached
