@@ -110,33 +110,26 @@ function portsOf(config: FabricConfig): Map<string, PortAt> {
   return ports
 }
 
+/** What the sockets and tables of a VTEP are made of. */
+const FOOTING = [
+  'netns',
+  'local',
+  'port',
+  'device',
+  'underlay',
+  'df',
+  'udpChecksum',
+  'sourcePorts',
+  'maxRemotes',
+  'limit',
+] as const satisfies (keyof VtepConfig)[]
+
 /** VTEPs of both whose sockets stay open. */
 function keptSockets(old: Record<string, VtepConfig>, next: Record<string, VtepConfig>): Set<string> {
-  const made = ({
-    netns,
-    local,
-    port,
-    device,
-    underlay,
-    df,
-    udpChecksum,
-    sourcePorts,
-    maxRemotes,
-    limit,
-  }: VtepConfig) => ({
-    netns,
-    local,
-    port,
-    device,
-    underlay,
-    df,
-    udpChecksum,
-    sourcePorts,
-    maxRemotes,
-    limit,
-  })
   const names = Object.keys(old).filter((name) => Object.hasOwn(next, name))
-  return new Set(names.filter((name) => isDeepStrictEqual(made(old[name]), made(next[name]))))
+  return new Set(
+    names.filter((name) => FOOTING.every((key) => isDeepStrictEqual(old[name][key], next[name][key]))),
+  )
 }
 
 /** What a port stands on: of a tunnel, what cannot change while it is open. */

@@ -1,9 +1,17 @@
 /** From the keys of a router, checked, to its RouterConfig. */
+import type { FilterConfig } from './diff-router.ts'
 import { SYSCTL_TIMEOUTS } from './filter-schema.ts'
 import { resolveNflog } from './nflog.ts'
 import { resolveDevice } from './resolve-device.ts'
 import { familyOfRoute, Reach } from './router-reach.ts'
-import type { InterfaceKeys, NatKeys, PolicyKeys, RouteKeys, RouterKeys } from './router-schema.ts'
+import {
+  type InterfaceKeys,
+  type NatKeys,
+  type PolicyKeys,
+  type RouteKeys,
+  type RouterKeys,
+  routerSchema,
+} from './router-schema.ts'
 import { resolveServices } from './service-resolve.ts'
 import type {
   InterfaceConfig,
@@ -60,6 +68,17 @@ export function resolveRouter(
     nflog: resolveNflog(keys.nflog, directory),
     conntrack: resolveTracking(keys.conntrack),
   }
+}
+
+const { profile, conntrack } = routerSchema.parse({})
+/** Of a router whose configuration says nothing about rules. */
+export const NO_FILTER: FilterConfig = {
+  nat: [],
+  rules: [],
+  profile,
+  sets: [],
+  nflog: [],
+  conntrack: resolveTracking(conntrack),
 }
 
 function resolveInterface(

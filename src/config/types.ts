@@ -91,7 +91,7 @@ export interface RouterConfig {
   interfaces: Record<string, InterfaceConfig>
   routes: RouteConfig[]
   policies: PolicyConfig[]
-  /** What the `nat` key says; compiled into rules (control/nat-rules.ts). */
+  /** What the `nat` key says; compiled into rules (control/router/rules.ts). */
   nat: NatConfig[]
   /** Checked; each table is in one of them, for each family. */
   rules: RulesConfig[]

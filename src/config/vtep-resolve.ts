@@ -3,40 +3,13 @@ import { familyOf } from './address.ts'
 import type { VtepKeys, VxlanKeys } from './vtep-schema.ts'
 import type { VtepConfig, VxlanConfig } from './vtep-types.ts'
 
-export function resolveVtep(keys: VtepKeys): VtepConfig {
-  const {
-    local,
-    port,
-    netns,
-    device = '',
-    mtu = 0,
-    underlay,
-    df,
-    ttl,
-    groupTtl,
-    tos,
-    udpChecksum,
-    strict,
-  } = keys
-  const { sourcePorts, limit, maxRemotes, resolve: resolveS, probe } = keys
+export function resolveVtep({ device = '', mtu = 0, probe, resolve, ...keys }: VtepKeys): VtepConfig {
   return {
-    netns,
-    local,
-    family: familyOf(local),
-    port,
+    ...keys,
+    family: familyOf(keys.local),
     device,
     mtu,
-    underlay,
-    df,
-    ttl,
-    groupTtl,
-    tos,
-    udpChecksum,
-    strict,
-    sourcePorts,
-    limit,
-    maxRemotes,
-    resolveS,
+    resolveS: resolve,
     probe: { mtu: probe.mtu, liveness: probe.liveness, intervalS: probe.interval, misses: probe.misses },
   }
 }

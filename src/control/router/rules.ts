@@ -9,6 +9,7 @@
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { FilterConfig } from '../../config/diff-router.ts'
+import { NO_FILTER } from '../../config/router-resolve.ts'
 import type { NatConfig } from '../../config/types.ts'
 import { type IpSet, parseSets } from '../../filter/ipset.ts'
 import type { RuleSet } from '../../filter/model.ts'
@@ -36,22 +37,7 @@ export interface LiveRules {
 }
 
 export const NO_RULES: LiveRules = {
-  config: {
-    nat: [],
-    rules: [],
-    profile: 'linux',
-    sets: [],
-    nflog: [],
-    conntrack: {
-      max: 1048576,
-      perSource: 0,
-      timeouts: {},
-      loose: true,
-      liberal: false,
-      maxRetrans: 3,
-      filtering: 'endpoint-independent',
-    },
-  },
+  config: NO_FILTER,
   v4: null,
   v6: null,
   memory4: null,

@@ -6,7 +6,7 @@
  *        \---- its packet is dropped, or refused ---------------------------------/
  *
  * Limits are looked at in `create`. `kill` is the only way out, whoever asks: age, pressure (ageing.ts), a
- * flow that ended (tcp.ts), the operator (list.ts).
+ * flow that ended (tcp.ts), the operator (select.ts).
  */
 import { Drop } from '../../packet/drop.ts'
 import { IP_SHIFT, Ip, IpFlag } from '../../packet/ip.ts'

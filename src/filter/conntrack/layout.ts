@@ -1,11 +1,11 @@
 /**
  * The memory of the conntrack table: who may read it, what lies where, what an entry costs. One thread
- * writes (the worker that owns the packets); any other may read at any time (list.ts shows how).
+ * writes (the worker that owns the packets); any other may read at any time (row.ts shows how).
  *
  *     entries   32 words (two cache lines) per entry; entry 0 is not used, so that 0 means none
  *     ext       12 words per entry: the rest of IPv6 addresses. Untouched, and so no memory, for IPv4
  *     index     one word per place, two places taken per entry: tag | entry << 1 | direction   (table.ts)
- *     due       one word per entry: no later than this it may expire; 0 = the entry is free    (sweep.ts)
+ *     due       one word per entry: no later than this it may expire; 0 = the entry is free    (ageing.ts)
  *     sources   four words per place: how many entries a source has                            (sources.ts)
  *     header    counts and the seeds of the hash;   stats   doubles, see Stat
  *
@@ -49,7 +49,7 @@ export const enum Ent {
   LastSeq = 20,
   LastAck = 21,
   LastEnd = 22,
-  /** NAT mapping (nat/mappings.ts) | interface the flow is bound to + 1, << NAT_IF_SHIFT; 0 = none. */
+  /** NAT mapping (filter/nat/mappings.ts) | interface the flow is bound to + 1, << NAT_IF_SHIFT; 0 = none. */
   Nat = 23,
   Counters = 24,
   Words = 32,

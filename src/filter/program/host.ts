@@ -49,7 +49,7 @@ export interface ConntrackLike {
   tick(nowMs: number): void
 }
 
-/** Words of a tuple, as conntrack/tuple.ts has them. */
+/** Words of a tuple, as filter/conntrack/tuple.ts has them. */
 export const enum Tuple {
   Source = 0,
   Destination = 4,
@@ -68,7 +68,7 @@ export interface FilterHost {
    * @param how type << 8 | code, -1 = TCP reset
    */
   reject(slot: number, how: number, nowMs: number): boolean
-  /** The kind of the address at ip[at]: ADDRESS_TYPE bit of matches/model.ts. @param iface only its addresses; -1 = all */
+  /** The kind of the address at ip[at]: ADDRESS_TYPE bit of filter/matches/model.ts. @param iface only its addresses; -1 = all */
   addressType(ip: Int32Array, at: number, family: number, iface: number): number
   /** rpfilter: the way back to the source is the way it came. @param flags 1 loose, 2 with the mark, 4 local too */
   reversePath(slot: number, flags: number): boolean
