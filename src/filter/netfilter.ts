@@ -47,7 +47,7 @@ export interface NetfilterParts {
 export interface RuleLoad {
   v4: ProgramMemory | null
   v6: ProgramMemory | null
-  /** Track connections even if no rule asks. */
+  /** Track connections of both families even if no rule asks. */
   track?: boolean
   /** Goes on with counters of the rules in force (counters.ts, carriedCounters). */
   carry4?: Int32Array | null
@@ -59,7 +59,8 @@ export interface RuleLoad {
 }
 
 export class Netfilter implements Hooks {
-  wantsWhole = false
+  tracks4 = false
+  tracks6 = false
   readonly cache: FlowCache
   private readonly plane: Plane
   private readonly walk: Walk
@@ -107,13 +108,13 @@ export class Netfilter implements Hooks {
     this.report.generation = generation
     this.explain = explain
     this.cache.invalidate()
-    this.wantsWhole = track || next4?.tracks === true || next6?.tracks === true
+    this.tracks4 = track || next4?.tracks === true
+    this.tracks6 = track || next6?.tracks === true
     this.idleAt.fill(1)
     for (const [family, program] of [next4, next6].entries()) {
+      const tracked = family === 0 ? this.tracks4 : this.tracks6
       for (const [hook, order] of ORDER.entries()) {
-        const steps = order.filter((step) =>
-          step < Step.Conntrack ? has(program, step, hook) : this.wantsWhole,
-        )
+        const steps = order.filter((step) => (step < Step.Conntrack ? has(program, step, hook) : tracked))
         const at = (family * HOOKS + hook) * MAX_STEPS
         this.steps.fill(-1, at, at + MAX_STEPS).set(steps, at)
         this.bareAt[family * HOOKS + hook] = Number(
@@ -128,8 +129,12 @@ export class Netfilter implements Hooks {
     return this.idleAt[hook] === 1
   }
 
+  private get tracked(): boolean {
+    return this.tracks4 || this.tracks6
+  }
+
   prefetch(slots: Int32Array, n: number): void {
-    if (this.wantsWhole) this.plane.conntrack.prefetch(slots, n)
+    if (this.tracked) this.plane.conntrack.prefetch(slots, n)
   }
 
   run(hook: Hook, slot: number, nowMs: number): Verdict {
@@ -270,17 +275,18 @@ export class Netfilter implements Hooks {
       if (reset) conntrack.close(ip[row + Ip.Ct] >> 1, nowMs)
       this.connections.attached = -1
     }
-    if (this.wantsWhole) conntrack.drop(slot)
+    if (this.tracked) conntrack.drop(slot)
     host.lose(iface, slot, reason)
     return Verdict.Drop
   }
 
   gone(slot: number): void {
-    if (this.wantsWhole) this.plane.conntrack.drop(slot)
+    if (this.tracked) this.plane.conntrack.drop(slot)
   }
 
   tick(nowMs: number): void {
-    if (this.wantsWhole) this.plane.conntrack.tick(nowMs)
+    // Also when no rule asks any more: what is there ends in its time.
+    this.plane.conntrack.tick(nowMs)
   }
 }
 

@@ -41,8 +41,9 @@ export interface Hooks {
   gone(slot: number): void
   /** True when `run` of this hook can never do anything: the router skips the call. */
   idle(hook: Hook): boolean
-  /** Fragments must be put together before PREROUTING (conntrack is in use). */
-  readonly wantsWhole: boolean
+  /** Connections are tracked: fragments of this family must be put together before PREROUTING. */
+  readonly tracks4: boolean
+  readonly tracks6: boolean
   /** Work that belongs to the clock, a few times a second. */
   tick(nowMs: number): void
 }
@@ -53,6 +54,7 @@ export const NO_HOOKS: Hooks = {
   prefetch() {},
   gone() {},
   idle: () => true,
-  wantsWhole: false,
+  tracks4: false,
+  tracks6: false,
   tick() {},
 }

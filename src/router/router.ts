@@ -122,8 +122,9 @@ export class Router {
       flawed(this, slot, port, result, nowMs)
       return GONE
     }
-    const part = this.hooks.wantsWhole && (ip[row + Ip.Frag] & Frag.Any) !== 0
-    return part ? this.fragments.gather(slot, nowMs) : slot
+    if ((ip[row + Ip.Frag] & Frag.Any) === 0) return slot
+    const tracked = version === 4 ? this.hooks.tracks4 : this.hooks.tracks6
+    return tracked ? this.fragments.gather(slot, nowMs) : slot
   }
 
   private reject(port: number, slot: number, reason: Drop): number {

@@ -6,7 +6,7 @@ import { carriedCounters } from '../../src/filter/program/counters.ts'
 import { LogLines } from '../../src/filter/program/log-line.ts'
 import { Hook } from '../../src/packet/hooks.ts'
 import { RingReader } from '../../src/packet/ring.ts'
-import { icmp, ipv4, tcp, udp } from '../support/frames.ts'
+import { icmp, ipv4, ipv6, tcp, udp } from '../support/frames.ts'
 import { Lab } from './program/lab.ts'
 import { fixture } from './support.ts'
 
@@ -97,10 +97,35 @@ describe('the order of tables', () => {
     expect(idle('')).toEqual([true, true, true, true, true])
     expect(idle('*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n')).toEqual([true, false, false, false, true])
     expect(idle('*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n')).toEqual([false, false, true, false, false])
-    expect(new Lab({ rules: '*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n' }).filter.wantsWhole).toBe(false)
-    expect(new Lab({ rules: '*filter\n-A FORWARD -m state --state NEW\nCOMMIT\n' }).filter.wantsWhole).toBe(
-      true,
-    )
+    const tracks = (rules: string): boolean => new Lab({ rules }).filter.tracks4
+    expect(tracks('*filter\n-A FORWARD -p tcp -j DROP\nCOMMIT\n')).toBe(false)
+    expect(tracks('*filter\n-A FORWARD -m state --state NEW\nCOMMIT\n')).toBe(true)
+  })
+
+  test('a rule of one family has connections of that family tracked, and of no other', () => {
+    const asks = '*filter\n-A FORWARD -m conntrack --ctstate INVALID -j DROP\nCOMMIT\n'
+    const counts = '*filter\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n'
+    const four = packet('10.0.0.2', '192.0.2.9')
+    const ends6 = { src: '2001:db8::2', dst: '2001:db8:1::9' }
+    const six = ipv6({ ...ends6, next: 17, payload: udp(ends6, { srcPort: 1000, dstPort: 53 }) })
+    const lab = new Lab({ rules: asks, rules6: counts })
+    expect([lab.filter.tracks4, lab.filter.tracks6]).toEqual([true, false])
+    expect([lab.send(six).end, lab.packets(0, 6), lab.conntrack.count]).toEqual(['out eth1', 1, 0])
+    expect([lab.send(four).end, lab.conntrack.count]).toEqual(['out eth1', 1])
+    lab.load({ rules: counts, rules6: asks })
+    expect([lab.filter.tracks4, lab.filter.tracks6]).toEqual([false, true])
+    expect([lab.send(six).end, lab.conntrack.count]).toEqual(['out eth1', 2])
+    expect([lab.send(packet('10.0.0.3', '192.0.2.9')).end, lab.conntrack.count]).toEqual(['out eth1', 2])
+  })
+
+  test('what was tracked ends in its time when no rule asks any more', () => {
+    const lab = new Lab({ rules: '*filter\n-A FORWARD -m state --state INVALID\nCOMMIT\n' })
+    lab.send(packet('10.0.0.2', '192.0.2.9'))
+    lab.load({ rules: '*filter\nCOMMIT\n' })
+    lab.filter.tick(lab.nowMs + 29_000)
+    expect(lab.conntrack.count).toBe(1)
+    lab.filter.tick(lab.nowMs + 30_001)
+    expect(lab.conntrack.count).toBe(0)
   })
 
   test('a packet that is dropped leaves no connection behind', () => {

@@ -35,7 +35,7 @@ export const enum Head {
   TcpFlags = 2,
   /** Counters there are. */
   Counters = 3,
-  /** 1: some rule needs connection tracking. */
+  /** 1: some rule needs connection tracking, of this family (nf_ct_netns_get counts by family, too). */
   Tracks = 4,
   /** First record of a chain: [table * HOOKS + hook]; 0 = there is none. */
   Chains = 8,
