@@ -308,14 +308,12 @@ function rules(measure: Measure): Partial<RouterTimes> {
     answerMasqueraded(plane, few)
     return plane
   })
-  // In turns, and the least of each: a ratio of two moments would say more about the machine.
-  const ns = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
-  for (let turn = 0; turn < 3; turn++) {
-    planes.forEach((plane, i) => {
+  const ns = inTurns(
+    planes.map((plane, i) => {
       const name = `router, ${RULE_COUNTS[i]} rules: established flows`
-      ns[i] = Math.min(ns[i], established(measure, name, plane, [0]))
-    })
-  }
+      return () => established(measure, name, plane, [0])
+    }),
+  )
   for (const plane of planes) plane.close()
   const [ten, many] = RULE_COUNTS.map((count) =>
     fresh(measure, `router, ${count} rules: each packet a new flow`, rulesText(manyRules(count), true)),
@@ -326,31 +324,39 @@ function rules(measure: Measure): Partial<RouterTimes> {
   return { rules: ns[1] / ns[0], newFlowNs: ten, nsPerRule: each(many), nsPerScatteredRule: each(walked) }
 }
 
+/** The least of three of each, taken in turns: a ratio of two moments would say more about the machine. */
+function inTurns(measures: (() => number)[]): number[] {
+  const least = measures.map(() => Number.POSITIVE_INFINITY)
+  for (let turn = 0; turn < 3; turn++) {
+    for (const [i, one] of measures.entries()) least[i] = Math.min(least[i], one())
+  }
+  return least
+}
+
 function connections(measure: Measure): Partial<RouterTimes> {
   const few = numbers(1000)
   const all = shuffled(MILLION)
   const text = rulesText(STATEFUL, false)
   const small = new RoutedPlane(text, MILLION + 65536)
-  small.introduce(few)
-  small.converse(few)
-  const packet = established(measure, 'router, 1,000 connections: all talk', small, [0, 1])
   const big = new RoutedPlane(text, MILLION + 65536)
+  small.introduce(few)
   big.introduce(all)
   if (big.count < MILLION) throw new Error(`only ${big.count} connections`)
-  big.converse(few)
-  const packetAmong = established(measure, 'router, 1,000,000 connections: 1000 talk', big, [0, 1])
-  big.converse(all)
-  const packetAll = established(measure, 'router, 1,000,000 connections: all talk', big, [0, 1])
+  const cases = [
+    ['1,000 connections: all talk', small, few],
+    ['1,000,000 connections: 1000 talk', big, few],
+    ['1,000,000 connections: all talk', big, all],
+  ] as const
   // Whichever comes first would be measured with code compiled for it alone.
-  const warm: Measure = (_, __, call) => {
-    for (let i = 0; i < 30; i++) call()
-    return 0
-  }
-  finds(warm, '', small, few)
-  finds(warm, '', big, all)
-  const find = finds(measure, '1,000 connections: all are found', small, few)
-  const findAmong = finds(measure, '1,000,000 connections: 1000 are found', big, few)
-  const findAll = finds(measure, '1,000,000 connections: all are found', big, all)
+  const [packet, packetAmong, packetAll] = inTurns(
+    cases.map(([name, plane, order]) => () => {
+      plane.converse(order)
+      return established(measure, `router, ${name}`, plane, [0, 1])
+    }),
+  )
+  const [find, findAmong, findAll] = inTurns(
+    cases.map(([name, plane, order]) => finds(measure, name, plane, order)),
+  )
   const v4 = bytesPerEntry(big.conntrack, 4)
   const v6 = bytesPerEntry(big.conntrack, 6)
   small.close()
@@ -365,13 +371,13 @@ function connections(measure: Measure): Partial<RouterTimes> {
   }
 }
 
-/** ns to find the entry of a flow in the table, 64 of a batch at once as the router does. */
-function finds(measure: Measure, name: string, plane: RoutedPlane, order: Int32Array): number {
+/** Measures ns to find the entry of a flow in the table, 64 of a batch at once as the router does. */
+function finds(measure: Measure, name: string, plane: RoutedPlane, order: Int32Array): () => number {
   const table = new EntryTable(plane.conntrack)
   const tuples = Array.from({ length: BATCH }, () => new Int32Array(10))
   const hashes = new Int32Array(BATCH)
   let next = 0
-  return measure(`conntrack, ${name}`, OPS, () => {
+  const call = (): number => {
     let sum = 0
     for (let i = 0; i < OPS; i += BATCH) {
       for (let j = 0; j < BATCH; j++) {
@@ -393,5 +399,6 @@ function finds(measure: Measure, name: string, plane: RoutedPlane, order: Int32A
       }
     }
     return sum
-  })
+  }
+  return () => measure(`conntrack, ${name}`, OPS, call)
 }
