@@ -156,7 +156,14 @@ export class Lpm {
     const words = this.words
     for (;;) {
       const freed = words[LpmState.Freed]
-      const value = this.search6(words[ROOT + (addr0 >>> 8)], addr0, addr1, addr2, addr3)
+      const root = words[ROOT + (addr0 >>> 8)]
+      let value = 0
+      // Most often: one node, and a list of prefixes up to /64 behind it.
+      const word = root < 0 && words[-root] === NODE ? words[NODE_HEAD - root + (addr0 & 255)] : 0
+      const head = word < 0 ? words[-word] : 0
+      if (((head >>> LIST_KEYS_SHIFT) & 7) === 1)
+        value = this.listed(-word, head & LIST_COUNT, addr1, ROOT_BITS + NODE_BITS)
+      else value = this.search6(root, addr0, addr1, addr2, addr3)
       if (((words[LpmState.Freed] - freed) | 0) < QUARANTINE) return value
     }
   }
