@@ -6,7 +6,15 @@
 import { type Problems, Wrong } from './error.ts'
 import type { IpSet } from './ipset.ts'
 import { findMatch } from './matches/index.ts'
-import { type Chain, type Family, HOOK, type Rule, type SetMatch, type Table } from './model.ts'
+import {
+  type Chain,
+  type Family,
+  type HashlimitMatch,
+  HOOK,
+  type Rule,
+  type SetMatch,
+  type Table,
+} from './model.ts'
 import type { Place } from './option.ts'
 import { findTarget, targetNames } from './targets/index.ts'
 
@@ -29,6 +37,8 @@ export interface CheckContext {
   problems: Problems
   /** undefined: sets are not known, any name will do. */
   sets?: ReadonlyMap<string, IpSet>
+  /** Of hashlimit's tables found so far, in all tables of rules: does it measure? */
+  measured: Map<string, boolean>
 }
 
 export function checkTable(draft: TableDraft, context: CheckContext): void {
@@ -122,10 +132,11 @@ function markReach(chains: readonly Chain[]): void {
   }
 }
 
-function checkRule(place: Place, { family, sets }: CheckContext): void {
+function checkRule(place: Place, { family, measured, sets }: CheckContext): void {
   for (const match of place.rule.matches) {
     complain(findMatch(match.kind, family)?.check?.(match, place))
     if (match.kind === 'set' && sets) checkSet(match, sets, family)
+    if (match.kind === 'hashlimit') checkHashlimit(match, measured)
   }
   const { target } = place.rule
   if (target && target.kind !== 'jump') complain(findTarget(target.kind, family)?.check?.(target, place))
@@ -133,6 +144,16 @@ function checkRule(place: Place, { family, sets }: CheckContext): void {
 
 function complain(message: string | undefined): void {
   if (message !== undefined) throw new Wrong(message)
+}
+
+/** The kernel takes both, and reads the one's sums as the other's credits. */
+function checkHashlimit({ intervalS, name }: HashlimitMatch, measured: Map<string, boolean>): void {
+  const before = measured.get(name) ?? intervalS > 0
+  measured.set(name, before)
+  if (before !== intervalS > 0)
+    throw new Wrong(
+      `hashlimit: a rule before this one has the table '${name}' ${before ? 'with' : 'without'} --hashlimit-rate-match`,
+    )
 }
 
 function checkSet(match: SetMatch, sets: ReadonlyMap<string, IpSet>, family: Family): void {

@@ -95,7 +95,8 @@ class Reader {
         'the table is not closed: COMMIT is missing',
       )
     else if (this.skipping) this.problems.add(this.lines.length, '', 'COMMIT is missing')
-    for (const draft of this.tables) checkTable(draft, { family, problems: this.problems, sets })
+    const context = { family, problems: this.problems, sets, measured: new Map<string, boolean>() }
+    for (const draft of this.tables) checkTable(draft, context)
     this.problems.throwIfAny(file)
     return { family, tables: this.tables.map(({ table }) => table) }
   }

@@ -30,6 +30,14 @@ const join = (...parts: (string | fc.Arbitrary<unknown>)[]) =>
     .tuple(...parts.map((part) => (typeof part === 'string' ? fc.constant(part) : part)))
     .map((list) => list.join(''))
 const maybe = (part: fc.Arbitrary<string>) => fc.oneof(fc.constant(''), part)
+/** hashlimit's table: its rules measure, or none does. */
+const measured = fc.oneof(
+  fc.constant(' --hashlimit-name n'),
+  join(
+    ' --hashlimit-name m --hashlimit-rate-match',
+    maybe(join(' --hashlimit-rate-interval ', fc.integer({ min: 1, max: 0x7fff_ffff }))),
+  ),
+)
 
 const matches = (family: Family) =>
   fc.oneof(
@@ -70,10 +78,20 @@ const matches = (family: Family) =>
       fc.constantFrom('upto ', 'above '),
       rate,
       fc.constantFrom('/sec', '/min'),
-      ' --hashlimit-name n --hashlimit-mode ',
+      ' --hashlimit-mode ',
       some('srcip', 'dstip', 'srcport', 'dstport'),
       ' --hashlimit-srcmask ',
       fc.nat(32),
+      measured,
+    ),
+    join(
+      '-m hashlimit --hashlimit-',
+      fc.constantFrom('upto ', 'above '),
+      fc.integer({ min: 16, max: 900 }),
+      fc.constantFrom('b/s', 'kb/s', 'mb/s'),
+      maybe(join(' --hashlimit-burst ', fc.integer({ min: 900, max: 4095 }), 'mb')),
+      maybe(fc.constant(' --hashlimit-htable-expire 60000')),
+      measured,
     ),
     join('-m connlimit ', not, '--connlimit-above ', u32, ' --connlimit-mask ', fc.nat(32)),
     join(

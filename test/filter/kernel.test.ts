@@ -7,7 +7,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BUILT_IN, type Family, type TableName } from '../../src/filter/model.ts'
 import { parseRules } from '../../src/filter/parse.ts'
 import { printRules } from '../../src/filter/print.ts'
-import { cases, fixture, uncommented } from './support.ts'
+import { random } from '../support/frames.ts'
+import { cases, fixture, problemsOf, uncommented } from './support.ts'
 
 const NAMESPACE = `tl-filter-${process.pid}`
 const TABLES: TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security']
@@ -103,6 +104,23 @@ describe.skipIf(missing !== '')(`iptables-legacy${missing && ` (skipped: needs $
       return [`*${table}`, ':lone - [0:0]', ':uc - [0:0]', ...lines, 'COMMIT', ''].join('\n')
     }).join('')
     expect(printRules(parseRules(text, { family }), { counters: true })).toBe(throughKernel(text, family))
+  })
+
+  it('hashlimit: any rate is printed as the kernel has it', () => {
+    const next = random(31)
+    const lines = Array.from({ length: 400 }, (_, i) => {
+      const count = 1 + (next() % 10 ** (1 + (next() % 6)))
+      const unit = ['sec', 'min', 'hour', 'day', 'b/s', 'kb/s', 'mb/s'][next() % 7]
+      const rate = unit.endsWith('b/s') ? `${16 + (count % 4000)}${unit}` : `${count}/${unit}`
+      const measured =
+        next() % 2 ? ` --hashlimit-rate-match --hashlimit-rate-interval ${1 + (next() % 99)}` : ''
+      return `-A INPUT -m hashlimit --hashlimit-upto ${rate} --hashlimit-name r${i}${measured}`
+    })
+    // What neither takes: 5 a day is longer than the kernel can count.
+    const taken = lines.filter((line) => problemsOf(`*filter\n${line}\nCOMMIT\n`).length === 0)
+    expect(taken.length).toBeGreaterThan(350)
+    const text = `*filter\n${taken.join('\n')}\nCOMMIT\n`
+    expect(printRules(parseRules(text, { family: 4 }), { counters: true })).toBe(throughKernel(text, 4))
   })
 
   it.each([4, 6] as Family[])('IPv%i: what we refuse, it refuses', (family) => {

@@ -165,6 +165,17 @@ describe('tables and chains', () => {
     expect(messages(nat('POSTROUTING'))[0]).toMatch(/^6: target DNAT is valid only in PREROUTING, OUTPUT/)
   })
 
+  it('refuses a table of hashlimit that measures in one rule and not in another, whatever their tables', () => {
+    const rule = '-A INPUT -m hashlimit --hashlimit-upto 5/min --hashlimit-name h'
+    const text = (first: string, second: string) =>
+      `*mangle\n${rule}${first}\nCOMMIT\n*filter\n${rule}${second}\nCOMMIT\n`
+    const measured = ' --hashlimit-rate-match'
+    const before = "5: hashlimit: a rule before this one has the table 'h'"
+    expect(messages(text(measured, ''))).toEqual([`${before} with --hashlimit-rate-match`])
+    expect(messages(text('', measured))).toEqual([`${before} without --hashlimit-rate-match`])
+    expect(messages(text(measured, measured))).toEqual([])
+  })
+
   it('tells all problems at once, in order, with what is supported', () => {
     const problems = problemsOf(
       filter(
@@ -242,6 +253,55 @@ describe('the model', () => {
       [2, 2],
     ])
     expect(rules.every(({ target }) => target?.kind === 'jump')).toBe(true)
+  })
+
+  it('has the rates of hashlimit as the kernel counts them', () => {
+    const shape = (options: string) =>
+      parseRule(`filter INPUT -m hashlimit --hashlimit-name h ${options}`).matches[0]
+    const measured = '--hashlimit-rate-match'
+    expect(shape(`--hashlimit-upto 7/min ${measured}`)).toMatchObject({
+      rate: { unit: 'packets', costUs: 142_857, burst: 5 },
+      intervalS: 60,
+      expireMs: 60_000,
+    })
+    expect(shape(`--hashlimit-upto 7/min ${measured} --hashlimit-rate-interval 9`)).toMatchObject({
+      intervalS: 9,
+    })
+    expect(shape('--hashlimit-upto 7/min')).toMatchObject({ rate: { costUs: 8_571_428 }, intervalS: 0 })
+    expect(shape(`--hashlimit-upto 10kb/s --hashlimit-burst 1mb ${measured}`)).toMatchObject({
+      rate: { unit: 'bytes', chunkCost: 6_700_416, refills: 103 },
+      intervalS: 1,
+      expireMs: 60_000,
+    })
+  })
+
+  it('prints a hashlimit exactly where iptables-save prints another', () => {
+    const printed = (options: string) =>
+      printRules(
+        parseRules(ruleFile(`filter INPUT -m hashlimit --hashlimit-name h ${options}`), { family: 4 }),
+      )
+    // 1mb there, which is 103 seconds of it and not 150; 4096mb, which is not read; 0b/s, which is not read.
+    expect(printed('--hashlimit-upto 10kb/s --hashlimit-burst 1500kb')).toContain('--hashlimit-burst 1500kb')
+    expect(printed('--hashlimit-upto 1234kb/s --hashlimit-burst 4095mb')).toContain(
+      '--hashlimit-burst 4095mb',
+    )
+    expect(printed('--hashlimit-upto 3b/s')).toContain('--hashlimit-upto 15b/s')
+  })
+
+  // iptables takes these and forgets the option, or counts something else.
+  it.each([
+    ['--hashlimit-rate-interval 10', 'hashlimit: --hashlimit-rate-interval needs --hashlimit-rate-match'],
+    [
+      '--hashlimit-rate-match --hashlimit-rate-interval 5s',
+      "'5s' is not a number of seconds from 1 to 2147483647",
+    ],
+    [
+      '--hashlimit-rate-match --hashlimit-rate-interval 5000000000',
+      "'5000000000' is not a number of seconds from 1 to 2147483647",
+    ],
+  ])('refuses hashlimit with %s', (options, message) => {
+    const rule = `filter INPUT -m hashlimit --hashlimit-upto 5/min --hashlimit-name h ${options}`
+    expect(messages(ruleFile(rule))).toEqual([`3: ${message}`])
   })
 
   it('knows its sets if it is told them', () => {

@@ -1,9 +1,10 @@
 /** All matches, by the name after -m. A new one is added to model.ts, one of the files here, and this list. */
 import type { Family, Match } from '../model.ts'
 import type { Extension } from '../option.ts'
+import { hashlimit } from './hashlimit.ts'
 import { dscp, hl, icmp, icmp6, length, multiport, tcp, tcpmss, ttl, udp } from './header.ts'
 import { comment, connlimit, iprange, recent, set, statistic } from './memory.ts'
-import { hashlimit, limit } from './rate.ts'
+import { limit } from './rate.ts'
 import { addrtype, connmark, conntrack, mac, mark, physdev, pkttype, rpfilter, state } from './state.ts'
 
 const ALL = [

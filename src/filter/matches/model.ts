@@ -144,8 +144,10 @@ export interface HashlimitMatch {
   above: boolean
   rate:
     | { unit: 'packets'; costUs: number; burst: number }
-    /** burstBytes null: not given. */
-    | { unit: 'bytes'; bytesPerS: number; burstBytes: number | null }
+    /** What 16 bytes cost, of 2^32 that a second brings; how often a bucket is filled at once (0: no burst). */
+    | { unit: 'bytes'; chunkCost: number; refills: number }
+  /** --hashlimit-rate-match: a flow is measured over so many seconds. 0: it takes from a bucket. */
+  intervalS: number
   /** HASH_MODE bits; 0: one bucket for all. */
   mode: number
   name: string

@@ -1,10 +1,17 @@
 // HOT
 /**
- * A hashlimit table: a bucket for every combination of addresses and ports that the mode asks for.
+ * A hashlimit table: an entry for every combination of addresses and ports that the mode asks for. An entry is
+ * a bucket that fills with time:
  *
- *     packets   a bucket of cost * burst microseconds fills with time; a packet takes `cost`
- *     bytes     a bucket of one second's bytes; a packet takes its length in units of 16 bytes, rounded up as
- *               xt_hashlimit does. When that is too much, one of `refills` fills the bucket (the burst)
+ *     packets   room for the burst; a packet takes `cost`
+ *     bytes     room for one second; a packet takes `cost` for every 16 bytes, rounded up as xt_hashlimit does.
+ *               When that is too much, one of `refills` fills the bucket (the burst)
+ *
+ * or, with --hashlimit-rate-match, a measure that nothing is taken from:
+ *
+ *     packet    1 or its bytes are added; the flow is above when the sum is more than `most`
+ *     interval  the first packet after it judges it: more than `rate` on average, and the flow is above until
+ *               the next is over. The sum begins anew, with this packet
  *
  * An entry that was not used for `expireMs` is forgotten. A full table drops what it has no bucket for.
  */
@@ -17,7 +24,6 @@ import type { Plane } from './plane.ts'
 
 const DEFAULT_MAX = 65536
 const MOST = 1 << 20
-const US_PER_MS = 1000
 const SRC_IP = 1
 const SRC_PORT = 2
 const DST_IP = 4
@@ -28,14 +34,17 @@ export class Hashlimit {
   private readonly table: AddressTable
   private readonly key = new Int32Array(KEY)
   private readonly masks: Int32Array
-  /** By place: credit, since (ms), refills left. */
+  /** By place: credit or sum, used last (ms), refills left. */
   private readonly buckets: Float64Array
+  /** By place, of what is measured: begin of the interval (ms), 1 = above in the one before. */
+  private readonly intervals: Float64Array
 
   constructor(spec: HashlimitSpec, seed: number) {
     this.spec = spec
     this.table = new AddressTable(Math.min(spec.max || DEFAULT_MAX, MOST), seed)
     this.masks = Int32Array.from([...spec.sourceMask, ...spec.destinationMask])
     this.buckets = new Float64Array(this.table.capacity * 3)
+    this.intervals = new Float64Array(spec.intervalMs > 0 ? this.table.capacity * 2 : 0)
   }
 
   get count(): number {
@@ -54,40 +63,66 @@ export class Hashlimit {
       this.expire(nowMs)
       place = table.add(this.key)
       if (place < 0) return Answer.HotDrop
-      buckets[place * 3] = spec.byBytes ? spec.bytesPerS : spec.costUs * spec.burst
-      buckets[place * 3 + 2] = spec.refills
+      this.begin(place, nowMs)
     } else {
       table.touch(place)
-      this.refresh(place, nowMs)
+      if (spec.intervalMs > 0) this.judge(place, nowMs)
+      else this.refresh(place, nowMs)
     }
     buckets[place * 3 + 1] = nowMs
-    const within = this.take(place, plane.ip[row + Ip.Length])
+    const length = plane.ip[row + Ip.Length]
+    const within = spec.intervalMs > 0 ? this.measure(place, length) : this.take(place, length)
     return within !== above ? Answer.Yes : Answer.No
+  }
+
+  private begin(place: number, nowMs: number): void {
+    const { buckets, intervals, spec } = this
+    if (spec.intervalMs > 0) {
+      buckets[place * 3] = 0
+      intervals[place * 2] = nowMs
+      intervals[place * 2 + 1] = 0
+      return
+    }
+    buckets[place * 3] = spec.cap
+    buckets[place * 3 + 2] = spec.refills
   }
 
   private refresh(place: number, nowMs: number): void {
     const { buckets, spec } = this
-    const elapsedMs = nowMs - buckets[place * 3 + 1]
-    const cap = spec.byBytes ? spec.bytesPerS : spec.costUs * spec.burst
-    const credit =
-      buckets[place * 3] + (spec.byBytes ? (elapsedMs * spec.bytesPerS) / 1000 : elapsedMs * US_PER_MS)
-    buckets[place * 3] = credit < cap ? credit : cap
+    const credit = buckets[place * 3] + (nowMs - buckets[place * 3 + 1]) * spec.perMs
+    buckets[place * 3] = credit < spec.cap ? credit : spec.cap
   }
 
   private take(place: number, length: number): boolean {
     const { buckets, spec } = this
-    let cost = spec.costUs
+    let { cost } = spec
     if (spec.byBytes) {
-      cost = ((length >> 4) + 1) << 4
-      if (cost > spec.bytesPerS) cost = spec.bytesPerS
+      cost *= (length >> 4) + 1
+      if (cost > spec.cap) cost = spec.cap
       if (buckets[place * 3] < cost && buckets[place * 3 + 2] > 0) {
         buckets[place * 3 + 2]--
-        buckets[place * 3] = spec.bytesPerS
+        buckets[place * 3] = spec.cap
       }
     }
     if (buckets[place * 3] < cost) return false
     buckets[place * 3] -= cost
     return true
+  }
+
+  /** Is the interval over? Without a packet it went on: the rate is that of the whole time. */
+  private judge(place: number, nowMs: number): void {
+    const { buckets, intervals, spec } = this
+    const elapsedMs = nowMs - intervals[place * 2]
+    if (elapsedMs < spec.intervalMs) return
+    intervals[place * 2] = nowMs
+    intervals[place * 2 + 1] = buckets[place * 3] * spec.intervalMs > elapsedMs * spec.rate ? 1 : 0
+    buckets[place * 3] = 0
+  }
+
+  private measure(place: number, length: number): boolean {
+    const { buckets, intervals, spec } = this
+    buckets[place * 3] += spec.byBytes ? length : 1
+    return intervals[place * 2 + 1] === 0 && buckets[place * 3] <= spec.most
   }
 
   /** Makes room: a few of the oldest, if they have expired. */

@@ -15,12 +15,16 @@ export interface RecentSpec {
 export interface HashlimitSpec {
   name: string
   byBytes: boolean
-  /** Packets: microseconds one costs, and how many may be saved. */
-  costUs: number
-  burst: number
-  /** Bytes. */
-  bytesPerS: number
+  /** A bucket: what a packet, or a chunk of 16 bytes, takes; what there is room for; what a millisecond brings. */
+  cost: number
+  cap: number
+  perMs: number
+  /** Bytes: how often it is filled at once when it is empty. */
   refills: number
+  /** --hashlimit-rate-match: the interval, 0 for buckets; packets or bytes it may hold by the rate, and at most. */
+  intervalMs: number
+  rate: number
+  most: number
   /** HASH_MODE bits, and masks of four words for each address. */
   mode: number
   sourceMask: number[]

@@ -3,6 +3,7 @@
  * and match-stateful.ts in the same order.
  */
 import { Ip } from '../../packet/ip.ts'
+import { bytesPerS } from '../matches/hashlimit.ts'
 import type {
   ConntrackMatch,
   HashlimitMatch,
@@ -208,15 +209,10 @@ function physdev(match: PhysdevMatch): Condition[] {
 }
 
 function hashlimit(match: HashlimitMatch, { memory, family }: CompileContext): number {
-  const { rate } = match
-  const bytes = rate.unit === 'bytes'
   const spec = {
     name: match.name,
-    byBytes: bytes,
-    costUs: bytes ? 0 : rate.costUs,
-    burst: bytes ? 0 : rate.burst,
-    bytesPerS: bytes ? rate.bytesPerS : 0,
-    refills: bytes && rate.burstBytes !== null ? Math.ceil(rate.burstBytes / rate.bytesPerS) : 0,
+    ...hashlimitRate(match.rate),
+    intervalMs: match.intervalS * 1000,
     mode: match.mode,
     sourceMask: fourWords(prefixMask(match.sourcePrefix, family)),
     destinationMask: fourWords(prefixMask(match.destinationPrefix, family)),
@@ -225,6 +221,25 @@ function hashlimit(match: HashlimitMatch, { memory, family }: CompileContext): n
   }
   // Rules that name one table share it; the first says how it works.
   return shared(memory.hashlimits, spec, (one) => one.name)
+}
+
+/** Credits that fill a bucket of bytes, in one second: the kernel's HZ times CREDITS_PER_JIFFY_BYTES. */
+const BYTE_CREDITS = 1000 * 2 ** 22
+const US_PER_MS = 1000
+const US_PER_S = 1_000_000
+
+/** Buckets as xt_hashlimit fills them (user2credits), and what it measures flows by (user2rate). */
+function hashlimitRate(rate: HashlimitMatch['rate']) {
+  if (rate.unit === 'packets') {
+    const { burst, costUs } = rate
+    const perInterval = Math.floor(US_PER_S / costUs)
+    const bucket = { cost: costUs, cap: costUs * burst, perMs: US_PER_MS, refills: 0 }
+    return { byBytes: false, ...bucket, rate: perInterval, most: burst + perInterval }
+  }
+  const { chunkCost, refills } = rate
+  const bytes = bytesPerS(chunkCost)
+  const bucket = { cost: Math.floor((chunkCost * BYTE_CREDITS) / 2 ** 32), cap: BYTE_CREDITS, refills }
+  return { byBytes: true, ...bucket, perMs: BYTE_CREDITS / 1000, rate: bytes, most: bytes * (refills || 1) }
 }
 
 const ACTION = { set: 0, rcheck: 1, update: 2, remove: 3 } as const

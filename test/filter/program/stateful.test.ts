@@ -79,10 +79,19 @@ describe('hashlimit', () => {
     const one = lab(
       '-m hashlimit --hashlimit-upto 1000b/s --hashlimit-mode srcip --hashlimit-name b -j ACCEPT',
     )
-    // 28 + 72 bytes are 7 units of 16.
-    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(Math.floor(1000 / 112))
+    // 28 + 72 bytes are 7 chunks of 16, of the 63 that the kernel makes of 1000.
+    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(9)
     one.nowMs += 1000
-    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(Math.floor(1000 / 112))
+    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(9)
+  })
+
+  test('bytes with a burst: so many seconds more, once', () => {
+    const one = lab(
+      '-m hashlimit --hashlimit-upto 1000b/s --hashlimit-burst 1984b --hashlimit-mode srcip --hashlimit-name b -j ACCEPT',
+    )
+    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(3 * 9)
+    one.nowMs += 10_000
+    expect(taken(one, 100, 0, () => packet('10.0.0.2', 53, 72))).toBe(9)
   })
 
   test('a full table drops what it has no bucket for; expired buckets make room', () => {

@@ -59,6 +59,120 @@ describe('hashlimit', () => {
   })
 })
 
+describe('hashlimit --hashlimit-rate-match', () => {
+  const measured = (rate: string, more = ''): string =>
+    `-m hashlimit --hashlimit-${rate} --hashlimit-mode srcip --hashlimit-name h --hashlimit-rate-match ${more}`.trimEnd()
+  /** What the rule says of n packets at once. */
+  const many = (one: Lab, n: number, rule = 0, src?: string): number =>
+    Array.from({ length: n }, () => hit(one, rule, src)).filter(Boolean).length
+
+  test('the rate and the burst in an interval, then it is above', () => {
+    const one = lab([measured('upto 5/min', '--hashlimit-burst 3')])
+    expect(many(one, 20)).toBe(8)
+    expect(many(one, 20, 0, '10.0.0.3')).toBe(8)
+  })
+
+  test('an interval that was above makes the next one above, from its first packet to its end', () => {
+    const one = lab([measured('upto 5/min', '--hashlimit-burst 3')])
+    many(one, 8)
+    one.nowMs += 59_999
+    expect(hit(one)).toBe(false)
+    // 9 in 60 s: the next begins above, although it is quiet itself.
+    one.nowMs += 1
+    expect(hit(one)).toBe(false)
+    one.nowMs += 59_999
+    expect(hit(one)).toBe(false)
+    one.nowMs += 1
+    expect(many(one, 20)).toBe(8)
+  })
+
+  test('an interval within the rate leaves the next one free, burst and all', () => {
+    const one = lab([measured('upto 5/min', '--hashlimit-burst 3 --hashlimit-htable-expire 600000')])
+    for (let i = 0; i < 3; i++) {
+      expect(many(one, 5)).toBe(5)
+      one.nowMs += 60_000
+    }
+    expect(many(one, 20)).toBe(8)
+  })
+
+  test('a pause counts: the rate is that of the time until the next packet', () => {
+    const rule = measured(
+      'upto 5/sec',
+      '--hashlimit-burst 5 --hashlimit-rate-interval 10 --hashlimit-htable-expire 60000',
+    )
+    for (const [ms, yes] of [
+      [19_999, false],
+      [20_000, true],
+    ] as const) {
+      const one = lab([rule])
+      expect(many(one, 10)).toBe(10)
+      one.nowMs += ms
+      expect(hit(one)).toBe(yes)
+    }
+  })
+
+  test('the unit is the interval, unless one is given', () => {
+    for (const [rate, more, ms] of [
+      ['2/sec', '', 1000],
+      ['2/min', '', 60_000],
+      ['2/hour', '', 3_600_000],
+      ['2/day', '', 86_400_000],
+      ['2/day', '--hashlimit-rate-interval 7', 7000],
+    ] as const) {
+      const one = lab([
+        measured(`upto ${rate}`, `--hashlimit-burst 1 --hashlimit-htable-expire 4000000000 ${more}`),
+      ])
+      expect(many(one, 9), rate).toBe(3)
+      one.nowMs += ms - 1
+      expect(hit(one), rate).toBe(false)
+      one.nowMs += 1
+      expect(hit(one), rate).toBe(false)
+      one.nowMs += ms
+      expect(many(one, 9), rate).toBe(3)
+    }
+  })
+
+  test('above is the rest', () => {
+    for (const [way, taken] of [
+      ['--hashlimit-upto', 8],
+      ['! --hashlimit-above', 8],
+      ['--hashlimit-above', 12],
+      ['! --hashlimit-upto', 12],
+    ] as const) {
+      const more = '--hashlimit-burst 3 --hashlimit-name h --hashlimit-rate-match'
+      expect(many(lab([`-m hashlimit ${way} 5/min ${more}`]), 20), way).toBe(taken)
+    }
+  })
+
+  test('bytes: whole packets are counted, and a burst is so many times the rate', () => {
+    // 28 bytes each; 1000b/s are 992.
+    const one = lab([
+      measured('upto 1000b/s'),
+      measured('upto 1000b/s', '--hashlimit-burst 1985b').replace(' h ', ' b '),
+    ])
+    expect(many(one, 200)).toBe(Math.floor(992 / 28))
+    expect(one.packets(1)).toBe(Math.floor((3 * 992) / 28))
+  })
+
+  test('an unused source is forgotten after --hashlimit-htable-expire, and what was held against it', () => {
+    const one = lab([measured('upto 2/hour', '--hashlimit-burst 1 --hashlimit-htable-expire 20000')])
+    expect(many(one, 9)).toBe(3)
+    one.nowMs += 19_999
+    expect(hit(one)).toBe(false)
+    one.nowMs += 20_000
+    expect(many(one, 9)).toBe(3)
+  })
+
+  test('rules share an entry by name, and each of them counts the packet', () => {
+    const one = lab([
+      measured('upto 5/min', '--hashlimit-burst 3'),
+      measured('upto 5/min', '--hashlimit-burst 3'),
+    ])
+    expect(many(one, 20)).toBe(4)
+    expect(one.packets(1)).toBe(4)
+  })
+})
+
 describe('recent', () => {
   const knock = (how: string): Lab =>
     lab([`-m recent --${how} --seconds 60 --name R`, '-m recent --set --name R'])
