@@ -15,7 +15,9 @@
  *
  * An entry that was not used for `expireMs` is forgotten. A full table drops what it has no bucket for.
  */
-import { Frag, Ip, IpFlag } from '../../packet/ip.ts'
+import { Frag, IP_SHIFT, Ip } from '../../packet/ip.ts'
+import { META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
+import { Protocol } from '../../wire/ipv4.ts'
 import * as l4 from '../../wire/l4.ts'
 import { AddressTable, KEY } from './address-table.ts'
 import { Answer } from './layout.ts'
@@ -28,6 +30,11 @@ const SRC_IP = 1
 const SRC_PORT = 2
 const DST_IP = 4
 const DST_PORT = 8
+
+const NO_PORTS = -1
+const CUT = -2
+/** Of an authentication header: its SPI. */
+const AH_SPI = 4
 
 export class Hashlimit {
   readonly spec: HashlimitSpec
@@ -53,7 +60,7 @@ export class Hashlimit {
 
   match(plane: Plane, row: number, above: boolean, nowMs: number): Answer {
     const { buckets, spec, table } = this
-    if (!this.fill(plane.ip, row)) return Answer.HotDrop
+    if (!this.fill(plane, row)) return Answer.HotDrop
     let place = table.find(this.key)
     if (place >= 0 && nowMs - buckets[place * 3 + 1] >= spec.expireMs) {
       table.remove(place)
@@ -136,8 +143,9 @@ export class Hashlimit {
   }
 
   /** False: ports are asked for and not there. */
-  private fill(ip: Int32Array, row: number): boolean {
+  private fill(plane: Plane, row: number): boolean {
     const { key, masks, spec } = this
+    const { ip } = plane
     const { mode } = spec
     for (let i = 0; i < 4; i++) {
       const used = i === 0 || ip[row + Ip.Family] === 6
@@ -145,11 +153,30 @@ export class Hashlimit {
       key[4 + i] = used && (mode & DST_IP) !== 0 ? ip[row + Ip.Dst0 + i] & masks[4 + i] : 0
     }
     key[8] = 0
-    if ((mode & (SRC_PORT | DST_PORT)) === 0 || !l4.hasPorts(ip[row + Ip.Proto])) return true
-    if ((ip[row + Ip.Frag] & Frag.Later) !== 0 || (ip[row + Ip.Flags] & IpFlag.HasL4) === 0) return false
-    const ports = ip[row + Ip.Ports]
-    key[8] =
-      ((mode & SRC_PORT) !== 0 ? ports & 0xffff0000 : 0) | ((mode & DST_PORT) !== 0 ? ports & 0xffff : 0)
+    if ((mode & (SRC_PORT | DST_PORT)) === 0) return true
+    const place = portsPlace(ip, row)
+    if (place === NO_PORTS) return true
+    if (place < 0 || place + l4.PORTS_SIZE > ip[row + Ip.L3] + ip[row + Ip.Length]) return false
+    const slot = row >> IP_SHIFT
+    const at = slot * SLOT_SIZE + plane.meta[(slot << META_SHIFT) + Meta.Head] + place
+    const src = (mode & SRC_PORT) !== 0 ? l4.srcPort(plane.view, at) : 0
+    const dst = (mode & DST_PORT) !== 0 ? l4.dstPort(plane.view, at) : 0
+    key[8] = (src << 16) | dst
     return true
   }
+}
+
+/**
+ * Where xt_hashlimit looks for ports, or for the SPI that ESP and AH have instead. In IPv4 also in later fragments,
+ * where others' bytes are; not in those of IPv6.
+ * @returns behind the head, NO_PORTS, or CUT where IPv6 ends without a transport header
+ */
+function portsPlace(ip: Int32Array, row: number): number {
+  const protocol = ip[row + Ip.Proto]
+  const place = ip[row + Ip.L4]
+  if (ip[row + Ip.Family] === 6) {
+    if ((ip[row + Ip.Frag] & Frag.Later) !== 0) return NO_PORTS
+    if (place === 0) return CUT
+  } else if (protocol === Protocol.Ah) return place + AH_SPI
+  return l4.hasPorts(protocol) || protocol === Protocol.Esp ? place : NO_PORTS
 }

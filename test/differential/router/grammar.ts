@@ -109,6 +109,25 @@ function protocol(d: Dice, { family }: Place): { text: string; name: string } {
   return { text: parts.join(' '), name }
 }
 
+/** By a table of its own; where a flow is measured, in an interval longer than any test. */
+function hashlimit(d: Dice): string {
+  const way = `${d.not()}--hashlimit-${d.pick(['upto', 'above'])}`
+  const name = `--hashlimit-mode ${d.pick(['srcip', 'dstip', 'srcip,dstip', 'dstport', 'srcip,dstport'])} --hashlimit-name h${d.roll(1e9)}`
+  const measured = `--hashlimit-rate-match --hashlimit-rate-interval ${600 + d.roll(600)} --hashlimit-htable-expire 600000`
+  switch (d.roll(5)) {
+    case 0:
+      return `-m hashlimit ${way} 1/hour --hashlimit-burst ${1 + d.roll(9)} ${name}`
+    case 1:
+      return `-m hashlimit ${way} ${1 + d.roll(5)}/hour --hashlimit-burst ${1 + d.roll(5)} ${name} --hashlimit-rate-match`
+    case 2:
+      return `-m hashlimit ${way} ${1 + d.roll(12)}/${d.pick(['sec', 'min', 'day'])} ${name} ${measured}`
+    case 3:
+      return `-m hashlimit ${way} ${100 + d.roll(900)}b/s ${name} ${measured}`
+    default:
+      return `-m hashlimit ${way} ${d.pick([256, 512])}b/s --hashlimit-burst ${1 + d.roll(3)}kb ${name} ${measured}`
+  }
+}
+
 const RARE = (d: Dice, p: Place): string[] => {
   const six = p.family === 6
   const list = [
@@ -117,6 +136,7 @@ const RARE = (d: Dice, p: Place): string[] => {
     `-m dscp ${d.not()}--dscp 0x${d.pick(['00', '0a', '30', '04'])}`,
     `-m statistic --mode nth --every ${2 + d.roll(4)} --packet ${d.roll(2)}`,
     `-m limit --limit 1/hour --limit-burst ${1 + d.roll(9)}`,
+    hashlimit(d),
     `-m mark ${d.not()}--mark 0x${d.roll(4)}/0x${d.pick(['3', 'ff', '1'])}`,
     `-m pkttype ${d.not()}--pkt-type ${d.pick(['unicast', 'broadcast', 'multicast'])}`,
     `-m addrtype ${d.not()}--dst-type ${d.pick(['LOCAL', 'UNICAST', 'MULTICAST', ...(six ? [] : ['BROADCAST'])])}`,

@@ -556,6 +556,10 @@ const MEMORY = table(
   -A FORWARD -m recent --rcheck --name ssh --mask 255.255.255.255 --rdest
   -A FORWARD -p udp -m hashlimit --hashlimit-upto 1/hour --hashlimit-burst 3 --hashlimit-mode srcip,dstport --hashlimit-name a -j ACCEPT
   -A FORWARD -p udp -m hashlimit --hashlimit-above 1/hour --hashlimit-burst 4 --hashlimit-mode dstip --hashlimit-name b -j DROP
+  -A FORWARD -m hashlimit --hashlimit-upto 4/hour --hashlimit-burst 2 --hashlimit-mode srcip,dstport --hashlimit-name c --hashlimit-rate-match
+  -A FORWARD -m hashlimit --hashlimit-above 4/hour --hashlimit-burst 2 --hashlimit-mode srcip,dstport --hashlimit-name c --hashlimit-rate-match
+  -A FORWARD -m hashlimit --hashlimit-upto 400b/s --hashlimit-burst 800b --hashlimit-mode srcip --hashlimit-name d --hashlimit-rate-match --hashlimit-rate-interval 3600 --hashlimit-htable-expire 3600000
+  -A FORWARD -m hashlimit --hashlimit-above 3/sec --hashlimit-mode dstip --hashlimit-name e --hashlimit-rate-match --hashlimit-rate-interval 1000 --hashlimit-htable-expire 3600000
   -A FORWARD -p icmp -m limit --limit 1/hour --limit-burst 3 -j ACCEPT
   -A FORWARD -p icmp -j DROP
   -A FORWARD -m statistic --mode nth --every 5 --packet 4 -j DROP

@@ -104,6 +104,23 @@ describe('hashlimit', () => {
     expect(one.send(packet('10.0.0.77')).end).toBe('out eth1')
   })
 
+  test('by port: an SPI where there are none, nothing in other protocols; cut off before them, it is dropped', () => {
+    const rule =
+      '-m hashlimit --hashlimit-upto 1/hour --hashlimit-burst 1 --hashlimit-mode dstport --hashlimit-name p -j ACCEPT'
+    const raw = (protocol: number, ...payload: number[]): Uint8Array =>
+      ipv4({ src: '10.0.0.2', dst: '192.0.2.9', protocol, payload: Uint8Array.from(payload) })
+    const one = lab(rule)
+    const of = (bytes: Uint8Array): number => taken(one, 1, 0, () => bytes)
+    expect([of(packet('10.0.0.2', 7)), of(packet('10.0.0.2', 8)), of(packet('10.0.0.2', 8))]).toEqual([
+      1, 1, 0,
+    ])
+    expect([of(raw(50, 0, 0, 0, 7)), of(raw(50, 0, 0, 0, 9)), of(raw(50, 1, 1, 0, 9))]).toEqual([0, 1, 0])
+    expect([of(raw(51, 0, 0, 0, 10, 0, 0, 0, 11)), of(raw(50, 0, 0, 0, 11))]).toEqual([1, 0])
+    expect([of(raw(47, 0, 0, 0, 12)), of(raw(47)), of(raw(1, 8, 0, 0, 0, 0, 0, 0, 0))]).toEqual([1, 0, 0])
+    expect(one.send(raw(50, 0, 0, 0)).end).toBe('filter')
+    expect(one.send(raw(51, 0, 0, 0, 7)).end).toBe('filter')
+  })
+
   test('rules share a table by its name', () => {
     const one = lab(`${perSource} -j ACCEPT\n${perSource} -j ACCEPT`)
     taken(one, 10, 0)
