@@ -73,7 +73,7 @@ describe.skipIf(lacking)(`the router against the kernel's${lacking ? ` (${lackin
         if (outcome.drawn) drawn++
         expect(outcome.differences.join('\n'), `seed ${seed}\n${rules}`).toBe('')
       }
-      expect(drawn).toBeLessThan(SETS / 4)
+      expect(drawn).toBeLessThan(Math.max(3, SETS / 4))
     }, 300_000)
   }
 

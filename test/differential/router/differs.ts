@@ -4,7 +4,7 @@
  */
 import { icmp, ipv4 } from '../../support/frames.ts'
 import type { Sent } from './duel.ts'
-import { host, withOptions } from './odd.ts'
+import { host, summing, withOptions } from './odd.ts'
 import { bytes, echoPacket, fragments, packet, tcpPacket, udpPacket } from './traffic.ts'
 
 export interface Difference {
@@ -99,6 +99,18 @@ export const DIFFERENCES: Difference[] = [
     family: 4,
     rules: '*filter\n-A FORWARD -j REJECT --reject-with icmp-port-unreachable\nCOMMIT\n',
     packets: () => [{ link: 0, packet: packet(flow(4), 89, bytes(40)) }],
+  },
+  {
+    what: 'REJECT of a protocol that sums up, of IPv6, behind DNAT',
+    why: 'the same: with the new address the sum is wrong',
+    family: 6,
+    rules:
+      '*nat\n-A PREROUTING -j DNAT --to-destination fd00:2::5\nCOMMIT\n' +
+      '*filter\n-A FORWARD -j REJECT --reject-with icmp6-no-route\nCOMMIT\n',
+    packets: () => {
+      const ends = { src: host(6, 0, 5), dst: host(6, 1, 4) }
+      return [{ link: 0, packet: packet(ends, 99, summing(ends, 99, 40)) }]
+    },
   },
   {
     what: 'an IPv6 header changed behind the checksum',

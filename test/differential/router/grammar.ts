@@ -289,7 +289,8 @@ export function randomPackets(seed: number, family: Family, most: number): Sent[
   const list: Sent[] = []
   let port = 10_000 + d.roll(20_000)
   const odd = [
-    forUs(family),
+    // Protocols whose sum Linux finds wrong when NAT has changed the addresses, and then refuses nothing: differs.ts.
+    forUs(family).filter((p) => family === 4 || !/^(OSPF|protocol 99) /.test(p.what!)),
     refused(family).filter((p) => !/route kind|our own source/.test(p.what!)),
     martians(family),
     malformed(family),
