@@ -5,21 +5,21 @@
  * Chains of nat are asked for the first packet of a connection only; the others are rewritten as it was. A
  * connection that the packet began is confirmed, and so can be found, when the packet has got through.
  *
- * From an established connection, packets like one before skip the rules of a hook, but not their counters
+ * From a connection that goes on, packets like one before skip the rules of a hook, but not their counters
  * (flow-cache.ts). Raw is always walked: it comes before the connection is known.
  */
 import { native } from '../native.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
-import { CtState, IP_SHIFT, Ip } from '../packet/ip.ts'
+import { IP_SHIFT, Ip } from '../packet/ip.ts'
 import type { Pool } from '../packet/pool.ts'
+import type { RuleLoad } from './load.ts'
 import { Manip } from './nat/range.ts'
 import { MAX_STEPS, ORDER, Step } from './order.ts'
 import { Connections } from './program/connections.ts'
 import { FlowCache } from './program/flow-cache.ts'
 import type { ConntrackLike, FilterHost } from './program/host.ts'
 import { Head, HOOKS, TableId } from './program/layout.ts'
-import type { ProgramMemory } from './program/memory.ts'
 import { Plane } from './program/plane.ts'
 import { Program } from './program/program.ts'
 import type { Report } from './program/report.ts'
@@ -43,21 +43,6 @@ export interface NetfilterParts {
   cacheLines?: number
 }
 
-/** What is to be in force. Null: no rules of this family. */
-export interface RuleLoad {
-  v4: ProgramMemory | null
-  v6: ProgramMemory | null
-  /** Track connections of both families even if no rule asks. */
-  track?: boolean
-  /** Goes on with counters of the rules in force (counters.ts, carriedCounters). */
-  carry4?: Int32Array | null
-  carry6?: Int32Array | null
-  /** Who asks for a connection that there is no room for is told: RFC 5508 REQ-8. */
-  explain?: boolean
-  /** Said in records of LOG and TRACE: which rule set their numbers mean. */
-  generation?: number
-}
-
 export class Netfilter implements Hooks {
   tracks4 = false
   tracks6 = false
@@ -69,8 +54,8 @@ export class Netfilter implements Hooks {
   private readonly seed: number
   /** Changes when an entry begins to stand for another connection. */
   private readonly serials: Int32Array
-  /** By slot of a packet in a queue: the serial of its connection. */
-  private readonly queuedSerial: Int32Array
+  /** By slot of a packet that waits, in a queue or for the rest of its batch: the serial of its connection. */
+  private readonly waitingSerial: Int32Array
   private explain = false
   private v4: Program | null = null
   private v6: Program | null = null
@@ -86,7 +71,7 @@ export class Netfilter implements Hooks {
     this.report = report
     this.seed = seed
     this.serials = new Int32Array(conntrack.capacity)
-    this.queuedSerial = new Int32Array(pool.size)
+    this.waitingSerial = new Int32Array(pool.size)
     this.connections = new Connections(this.plane, this.serials)
     this.cache = new FlowCache(Math.max(1, cacheLines), this.serials)
     this.cache.enabled = cacheLines > 0
@@ -137,6 +122,23 @@ export class Netfilter implements Hooks {
     if (this.tracked) this.plane.conntrack.prefetch(slots, n)
   }
 
+  settled(slot: number, nowMs: number): boolean {
+    const { ip } = this.plane
+    const row = slot << IP_SHIFT
+    const base = ip[row + Ip.Family] === 4 ? 0 : HOOKS
+    // Rules there may depend on what the packet before has left behind.
+    if ((this.bareAt[base + Hook.Prerouting] & this.bareAt[base + Hook.Postrouting]) === 0) return false
+    if (!this.plane.conntrack.settled(slot, nowMs)) return false
+    this.waitingSerial[slot] = this.serials[~ip[row + Ip.CtGuess] >> 1]
+    return true
+  }
+
+  orphaned(slot: number): boolean {
+    const node = this.plane.ip[(slot << IP_SHIFT) + Ip.Ct]
+    if (node < 0) return false
+    return this.serials[node >> 1] !== this.waitingSerial[slot] || this.plane.conntrack.ended(node >> 1)
+  }
+
   run(hook: Hook, slot: number, nowMs: number): Verdict {
     const { connections, plane } = this
     const { ip } = plane
@@ -145,11 +147,11 @@ export class Netfilter implements Hooks {
     if (tracks) this.report.traced[slot] = 0
     const base = (ip[row + Ip.Family] === 4 ? 0 : HOOKS) + hook
     if (this.bareAt[base] === 0) return this.from(hook, 0, 0, slot, nowMs)
-    // No table here: what is established is translated as it was, and was confirmed long ago.
+    // No table here: what goes on is translated as it was, and was confirmed long ago.
     plane.refused = 0
     let verdict: Verdict = tracks ? connections.track(slot, row, nowMs) : Verdict.Accept
     if (verdict === Verdict.Accept) {
-      if (ip[row + Ip.CtState] !== CtState.Established) return this.from(hook, tracks ? 1 : 0, 0, slot, nowMs)
+      if (!plane.goesOn(row)) return this.from(hook, tracks ? 1 : 0, 0, slot, nowMs)
       verdict = connections.apply(slot, tracks ? Manip.Destination : Manip.Source)
     }
     return verdict === Verdict.Accept ? verdict : this.drop(hook, slot, row, nowMs)
@@ -160,11 +162,9 @@ export class Netfilter implements Hooks {
    * again (NF_REPEAT). @param step as FilterHost.queue was told
    */
   resume(hook: Hook, step: number, again: boolean, slot: number, nowMs: number): Verdict {
-    const { plane, serials, steps } = this
+    const { plane, steps } = this
     const row = slot << IP_SHIFT
-    const node = plane.ip[row + Ip.Ct]
-    const gone = node >= 0 && serials[node >> 1] !== this.queuedSerial[slot]
-    if (gone || (node >= 0 && plane.conntrack.ended(node >> 1))) {
+    if (this.orphaned(slot)) {
       plane.ip[row + Ip.Ct] = -1
       plane.host.lose(plane.ip[row + (hook === Hook.Output ? Ip.OutIf : Ip.InIf)], slot, Drop.QueueGone)
       return Verdict.Drop
@@ -224,7 +224,7 @@ export class Netfilter implements Hooks {
       }
       if (verdict === Verdict.Accept) continue
       if (verdict === Verdict.Drop) return this.drop(hook, slot, row, nowMs)
-      this.queuedSerial[slot] = this.serials[plane.ip[row + Ip.Ct] >> 1]
+      this.waitingSerial[slot] = this.serials[plane.ip[row + Ip.Ct] >> 1]
       return verdict
     }
     return Verdict.Accept

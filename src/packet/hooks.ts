@@ -37,6 +37,13 @@ export interface Hooks {
   run(hook: Hook, slot: number, nowMs: number): Verdict
   /** A batch will go to PREROUTING: a chance to read, all at once, what `run` will look up one by one. */
   prefetch(slots: Int32Array, n: number): void
+  /**
+   * Nothing begins or ends in PREROUTING with this packet of a batch that was fetched: it may wait behind it while
+   * others of the batch go there.
+   */
+  settled(slot: number, nowMs: number): boolean
+  /** What a packet belonged to that waited so is gone. */
+  orphaned(slot: number): boolean
   /** The router itself drops a packet that PREROUTING or OUTPUT had let pass. */
   gone(slot: number): void
   /** True when `run` of this hook can never do anything: the router skips the call. */
@@ -52,6 +59,8 @@ export interface Hooks {
 export const NO_HOOKS: Hooks = {
   run: () => Verdict.Accept,
   prefetch() {},
+  settled: () => false,
+  orphaned: () => false,
   gone() {},
   idle: () => true,
   tracks4: false,

@@ -33,6 +33,7 @@ export function describeMade(
 export function forget(ip: Int32Array, row: number): void {
   ip[row + Ip.Mark] = 0
   ip[row + Ip.Ct] = -1
+  ip[row + Ip.CtGuess] = 0
   ip[row + Ip.CtState] = 0
   ip[row + Ip.InIf] = -1
   ip[row + Ip.Route] = -1

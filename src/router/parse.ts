@@ -33,6 +33,7 @@ export function parse(pool: Pool, ip: Int32Array, slot: number, l3: number, vers
   ip[row + Ip.Family] = version
   ip[row + Ip.Mark] = 0
   ip[row + Ip.Ct] = -1
+  ip[row + Ip.CtGuess] = 0
   ip[row + Ip.CtState] = 0
   ip[row + Ip.OutIf] = -1
   ip[row + Ip.Route] = -1

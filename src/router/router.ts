@@ -3,7 +3,7 @@
  * The router: a stage that forwards by IP address. RFC 1812 clause 5.2 and RFC 8200 are the process;
  * packet/hooks.ts shows where the filter is asked. One packet goes
  *
- *     receive      to us or to somebody else (MAC); ARP aside; parse.ts validates and fills the row
+ *     receive.ts   to us or to somebody else (MAC); ARP aside; parse.ts validates and fills the row
  *     ingress      PREROUTING, then the route of its destination
  *     input        INPUT, then local.ts            | forward   TTL, size, FORWARD
  *     originate    OUTPUT, route (made here)       | egress    POSTROUTING, then the neighbour's MAC
@@ -14,8 +14,7 @@ import type { Batch } from '../packet/batch.ts'
 import { Drop } from '../packet/drop.ts'
 import { Hook, type Hooks, Verdict } from '../packet/hooks.ts'
 import { Frag, IP_SHIFT, Ip, IpFlag } from '../packet/ip.ts'
-import { BATCH, Flag, MAX_PORTS, META_SHIFT, Meta, SLOT_SIZE } from '../packet/layout.ts'
-import * as ethernet from '../wire/ethernet.ts'
+import { BATCH, MAX_PORTS } from '../packet/layout.ts'
 import type { RouterHost } from './host.ts'
 import { Icmp4Code, Icmp6Code, IcmpErrors } from './icmp.ts'
 import { IfFlag, Interfaces } from './interfaces.ts'
@@ -23,14 +22,12 @@ import { Local } from './local.ts'
 import { joined } from './martian.ts'
 import { clampMss } from './mss.ts'
 import { decrement, setHop } from './next-hop.ts'
-import { admit4, flawed, isGroup, mayLeave, refuse, routeOwn, whole } from './odd.ts'
-import { PARSED, parse } from './parse.ts'
+import { admit4, isGroup, mayLeave, refuse, routeOwn, whole } from './odd.ts'
 import type { Fragments, Resolver, Services, Waiting } from './parts.ts'
+import { receive, reject } from './receive.ts'
 import { comesFromThere } from './reverse-path.ts'
 import { Route, RouteKind, type Routes } from './routes.ts'
 import { segmentSize } from './size.ts'
-
-const GONE = -1
 
 export class Router {
   readonly members = new Int32Array(MAX_PORTS)
@@ -48,6 +45,8 @@ export class Router {
   readonly host: RouterHost
   /** Packets of the batch in hand that go on to PREROUTING. */
   private readonly entering = new Int32Array(BATCH)
+  /** How many of them wait for POSTROUTING; -1 = nobody does, each goes on at once. */
+  private leaving = -1
   private readonly local: Local
   /** Counts a packet that no port has received. */
   private get home(): number {
@@ -78,58 +77,45 @@ export class Router {
     let count = 0
     for (let i = 0; i < n; i++) {
       const slot = slots[i]
-      const enters = lost ? this.reject(port, slot, Drop.NoEgress) : this.receive(slot, iface, port, nowMs)
+      const enters = lost ? reject(this, port, slot, Drop.NoEgress) : receive(this, slot, iface, port, nowMs)
       if (enters >= 0) entering[count++] = enters
     }
-    if (count > 1) this.hooks.prefetch(entering, count)
-    for (let i = 0; i < count; i++) this.ingress(entering[i], nowMs)
+    if (count > 1) this.enter(count, nowMs)
+    else if (count > 0) this.ingress(entering[0], nowMs)
   }
 
-  /** The slot of a packet that is to enter PREROUTING, its row filled; -1 = it went another way. */
-  private receive(slot: number, iface: number, port: number, nowMs: number): number {
-    const { host, interfaces } = this
-    const { ip, pool } = host
-    const { meta, view } = pool
-    const m = slot << META_SHIFT
-    const at = slot * SLOT_SIZE + meta[m + Meta.Head]
-    const row = slot << IP_SHIFT
-    let l3 = 0
-    let version = 0
-    let pktType = 0
-    if ((meta[m + Meta.Flags] & Flag.NoEthernet) !== 0) {
-      version = meta[m + Meta.Len] > 0 ? view.getUint8(at) >> 4 : 0
-    } else {
-      if (meta[m + Meta.Len] < ethernet.SIZE) return this.reject(port, slot, Drop.Runt)
-      if ((view.getUint8(at + 6) & 1) !== 0) return this.reject(port, slot, Drop.SourceGroup)
-      const hi = ethernet.dstMacHi(view, at)
-      if ((hi & 0x100) !== 0) pktType = ethernet.isBroadcast(view, at) ? 1 : 2
-      else if (hi !== interfaces.macHi[iface] || ethernet.dstMacLo(view, at) !== interfaces.macLo[iface])
-        return this.reject(port, slot, Drop.NotForUs)
-      const type = ethernet.etherType(view, at)
-      if (type === ethernet.EtherType.Arp) {
-        this.resolver.arp(slot, iface, nowMs)
-        return GONE
+  /**
+   * Several packets. Those in a row that are settled go through PREROUTING one after the other, then through FORWARD,
+   * then out: code and data of each part stay in the processor's caches. Who is not goes all the way by itself.
+   */
+  private enter(count: number, nowMs: number): void {
+    const { entering, hooks } = this
+    hooks.prefetch(entering, count)
+    for (let end = 0; end < count; end++) {
+      const begin = end
+      while (end < count && hooks.settled(entering[end], nowMs)) end++
+      let held = begin
+      for (let i = begin; i < end; i++) {
+        const slot = entering[i]
+        if (hooks.run(Hook.Prerouting, slot, nowMs) === Verdict.Accept) entering[held++] = slot
       }
-      l3 = ethernet.SIZE
-      if (type === ethernet.EtherType.Ipv4) version = 4
-      else if (type === ethernet.EtherType.Ipv6) version = 6
+      this.leaving = begin
+      for (let i = begin; i < held; i++) {
+        const slot = entering[i]
+        if (this.hasItsFlow(slot)) this.decide(slot, slot << IP_SHIFT, nowMs)
+      }
+      const left = this.leaving
+      this.leaving = -1
+      for (let i = begin; i < left; i++) if (this.hasItsFlow(entering[i])) this.egress(entering[i], nowMs)
+      if (end < count) this.ingress(entering[end], nowMs)
     }
-    if (version !== 4 && version !== 6) return this.reject(port, slot, Drop.NoListener)
-    const result = parse(pool, ip, slot, l3, version)
-    ip[row + Ip.InIf] = iface
-    ip[row + Ip.PktType] = pktType
-    if (result !== PARSED) {
-      flawed(this, slot, port, result, nowMs)
-      return GONE
-    }
-    if ((ip[row + Ip.Frag] & Frag.Any) === 0) return slot
-    const tracked = version === 4 ? this.hooks.tracks4 : this.hooks.tracks6
-    return tracked ? this.fragments.gather(slot, nowMs) : slot
   }
 
-  private reject(port: number, slot: number, reason: Drop): number {
-    this.host.lose(port, slot, reason)
-    return GONE
+  /** False when a packet has waited, and what it belonged to is gone: then it goes, too. */
+  private hasItsFlow(slot: number): boolean {
+    if (!this.hooks.orphaned(slot)) return true
+    this.lose(this.interfaces.port[this.host.ip[(slot << IP_SHIFT) + Ip.InIf]], slot, Drop.NatMoved)
+    return false
   }
 
   /** PREROUTING and the routing decision. */
@@ -217,7 +203,8 @@ export class Router {
   private forwarded(slot: number, out: number, nowMs: number): void {
     const { flags, mtu } = this.interfaces
     if ((flags[out] & IfFlag.ClampMss) !== 0) clampMss(this.host.pool, this.host.ip, slot, mtu[out])
-    this.egress(slot, nowMs)
+    if (this.leaving >= 0) this.entering[this.leaving++] = slot
+    else this.egress(slot, nowMs)
   }
 
   /** Goes on behind a hook with a packet that the filter had taken there. */

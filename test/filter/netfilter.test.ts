@@ -118,6 +118,21 @@ describe('the order of tables', () => {
     expect([lab.send(packet('10.0.0.3', '192.0.2.9')).end, lab.conntrack.count]).toEqual(['out eth1', 2])
   })
 
+  test('a flow that nobody has answered yet skips the rules, too, until somebody does', () => {
+    const rules = ['NEW', 'ESTABLISHED'].map(
+      (state) => `-A FORWARD -m conntrack --ctstate ${state} -j ACCEPT`,
+    )
+    const lab = new Lab({ rules: `*filter\n${rules.join('\n')}\nCOMMIT\n`, routes: [['10.0.0.0/8', 'eth0']] })
+    const send = (): string => lab.send(packet('10.0.0.2', '192.0.2.9')).end
+    // The first makes the connection, the second is noted.
+    expect([send(), send(), lab.filter.cache.hits]).toEqual(['out eth1', 'out eth1', 0])
+    expect([send(), send(), lab.filter.cache.hits]).toEqual(['out eth1', 'out eth1', 2])
+    expect([lab.packets(0), lab.packets(1)]).toEqual([4, 0])
+    lab.send(packet('192.0.2.9', '10.0.0.2', 53, 1000), { in: 'eth1' })
+    expect([send(), send(), lab.packets(0), lab.packets(1)]).toEqual(['out eth1', 'out eth1', 4, 3])
+    expect(lab.filter.cache.hits).toBe(3)
+  })
+
   test('what was tracked ends in its time when no rule asks any more', () => {
     const lab = new Lab({ rules: '*filter\n-A FORWARD -m state --state INVALID\nCOMMIT\n' })
     lab.send(packet('10.0.0.2', '192.0.2.9'))

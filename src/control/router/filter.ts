@@ -2,7 +2,7 @@
 import type { Command } from '../../engine/command.ts'
 import type { WorkerLink } from '../../engine/worker-link.ts'
 import { Header } from '../../filter/conntrack/layout.ts'
-import type { RuleLoad } from '../../filter/netfilter.ts'
+import type { RuleLoad } from '../../filter/load.ts'
 import { interfaceNames, type LiveRouter, subnetOf } from './live-router.ts'
 import { buildRules, type FilterConfig, type LiveRules, loadOf } from './rules.ts'
 

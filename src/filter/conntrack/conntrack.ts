@@ -22,6 +22,7 @@ import { META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { Pool } from '../../packet/pool.ts'
 import * as ipv4 from '../../wire/ipv4.ts'
 import * as l4 from '../../wire/l4.ts'
+import { flags, TcpFlag } from '../../wire/tcp.ts'
 import { datagram, isQuery, ofTheLink } from './datagram.ts'
 import { Entries } from './entries.ts'
 import { type ConntrackMemory, Dir, ENT_SHIFT, Ent, Header, Stat, Status, V6 } from './layout.ts'
@@ -33,6 +34,8 @@ import * as tuple from './tuple.ts'
 import { T } from './tuple.ts'
 
 export const PASS = -1
+/** Segments that may end a connection, or begin another in its place. */
+const ENDS = TcpFlag.Fin | TcpFlag.Syn | TcpFlag.Rst
 /** Packets of a batch that `prefetch` looks at. */
 const MOST_PREFETCHED = 256
 
@@ -77,9 +80,33 @@ export class Conntrack {
     this.ip[(slot << IP_SHIFT) + Ip.Ct] = -1
   }
 
+  /**
+   * The packet is of a connection that is confirmed, and neither ends nor begins one: `in`, which must come next, will
+   * not make an entry nor remove one. Only after `prefetch`, and for packets without a template.
+   */
+  settled(slot: number, nowMs: number): boolean {
+    const { ip, pool, t, table } = this
+    const row = slot << IP_SHIFT
+    const node = ip[row + Ip.CtGuess]
+    if (node < 2 || (ip[row + Ip.Flags] & (IpFlag.HasL4 | IpFlag.IcmpError)) !== IpFlag.HasL4) return false
+    const e = (node >> 1) << ENT_SHIFT
+    if ((table.words[e + Ent.Status] & Status.Confirmed) === 0) return false
+    if (((table.words[e + Ent.ExpiresMs] - nowMs) | 0) <= 0) return false
+    if (ip[row + Ip.Proto] === ipv4.Protocol.Tcp) {
+      const head = slot * SLOT_SIZE + pool.meta[(slot << META_SHIFT) + Meta.Head]
+      if ((flags(pool.view, head + ip[row + Ip.L4]) & ENDS) !== 0) return false
+    }
+    tuple.ofPacket(ip, row, 0, t)
+    if (!table.has(node, t)) return false
+    ip[row + Ip.CtGuess] = ~node
+    return true
+  }
+
   in(slot: number, nowMs: number): number {
     const ip = this.ip
     const row = slot << IP_SHIFT
+    const known = ~ip[row + Ip.CtGuess]
+    if (known >= 0) ip[row + Ip.CtGuess] = 0
     if (ip[row + Ip.CtState] !== 0) return PASS
     const template = ip[row + Ip.Ct]
     ip[row + Ip.Ct] = -1
@@ -98,7 +125,7 @@ export class Conntrack {
       if ((ip[row + Ip.Flags] & IpFlag.IcmpError) !== 0) return this.error(slot, row, zone, nowMs)
     } else if (!l4Known && l4.hasPorts(proto)) return this.invalid(row)
     if (!soundTransport(this.pool, ip, slot, this.settings.checksum)) return this.invalid(row)
-    return this.flow(slot, row, zone, dirs, nowMs)
+    return this.flow(slot, row, zone, dirs, known, nowMs)
   }
 
   private invalid(row: number): number {
@@ -108,7 +135,8 @@ export class Conntrack {
     return PASS
   }
 
-  private flow(slot: number, row: number, zone: number, dirs: number, nowMs: number): number {
+  /** @param known its entry and direction, -1 = to be found */
+  private flow(slot: number, row: number, zone: number, dirs: number, known: number, nowMs: number): number {
     const { entries, ip, pool, t, table } = this
     const words = table.words
     const proto = ip[row + Ip.Proto]
@@ -116,10 +144,8 @@ export class Conntrack {
     const at = head + ip[row + Ip.L4]
     const end = head + ip[row + Ip.L3] + ip[row + Ip.Length]
     for (let round = 0; round < 2; round++) {
-      tuple.ofPacket(ip, row, (dirs & 1) !== 0 ? zone : 0, t)
-      let node = ip[row + Ip.CtGuess]
-      if (!table.guessed(node, t)) node = table.find(t, table.hash(t))
-      node = entries.live(node, nowMs)
+      let node = round === 0 ? known : -1
+      if (node < 0) node = this.lookUp(row, (dirs & 1) !== 0 ? zone : 0, nowMs)
       if (node < 0 && dirs !== 3) {
         node = this.ofReplyZone(row, (dirs & 2) !== 0 ? zone : 0, nowMs)
         tuple.ofPacket(ip, row, (dirs & 1) !== 0 ? zone : 0, t)
@@ -150,6 +176,14 @@ export class Conntrack {
       return this.settle(row, node, result, nowMs)
     }
     return this.invalid(row)
+  }
+
+  /** The entry and direction of the packet, whose tuple goes to `t`; -1 = there is none. */
+  private lookUp(row: number, zone: number, nowMs: number): number {
+    const { ip, t, table } = this
+    tuple.ofPacket(ip, row, zone, t)
+    const guess = ip[row + Ip.CtGuess]
+    return this.entries.live(table.guessed(guess, t) ? guess : table.find(t, table.hash(t)), nowMs)
   }
 
   /** What the packet of an entry is, and what it does to the entry's life. */

@@ -7,10 +7,9 @@ import type { Drop } from '../../packet/drop.ts'
 import { Verdict } from '../../packet/hooks.ts'
 import { CtState, Ip } from '../../packet/ip.ts'
 import { Manip } from '../nat/range.ts'
-import { PASS } from './host.ts'
+import { CONFIRMED, PASS } from './host.ts'
 import type { Plane } from './plane.ts'
 
-const CONFIRMED = 8
 const SRC_NAT_DONE = 128
 const DST_NAT_DONE = 256
 const TCP = 6

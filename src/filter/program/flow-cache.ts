@@ -7,8 +7,8 @@
  *             node  serial  class  Scan   mark  ct mark  mark     ct mark   verdict  generation  path
  *                                  .Key                  after    after     | length
  *
- * Same means: the connection and direction (so addresses, ports, protocol), state ESTABLISHED, hook, interfaces,
- * both marks, kind of frame (to us, broadcast ...), and the TCP flags that any rule looks at. A way on which
+ * Same means: the connection and direction (so addresses, ports, protocol), its state (ESTABLISHED, or NEW once it is
+ * confirmed), hook, interfaces, both marks, kind of frame (to us, broadcast ...), and the TCP flags that any rule looks at. A way on which
  * anything else was asked (plane.variable), or a target had an effect beyond marks, is not noted. The serial
  * tells a connection from one that had its place before; the generation changes with the rules.
  *
@@ -37,6 +37,8 @@ const enum Line {
 const LINE_SHIFT = 5
 const LENGTH_SHIFT = 8
 const TCP = 6
+/** Of Line.Class, above six TCP flags. */
+const NEW = 1 << 15
 
 export class FlowCache {
   enabled = true
@@ -68,17 +70,13 @@ export class FlowCache {
     const { ip } = plane
     const flags =
       ip[row + Ip.Proto] === TCP && program.tcpFlags !== 0 ? flagsOf(plane, slot, row) & program.tcpFlags : 0
-    return plane.hook | (ip[row + Ip.Family] << 3) | ((ip[row + Ip.PktType] & 3) << 7) | (flags << 9)
+    const packet = (ip[row + Ip.Family] << 3) | ((ip[row + Ip.PktType] & 3) << 7) | (flags << 9)
+    return plane.hook | packet | (ip[row + Ip.CtState] === CtState.New ? NEW : 0)
   }
 
   /** True when packets like this one may be noted at all. */
   covers(plane: Plane, row: number): boolean {
-    return (
-      this.enabled &&
-      plane.ip[row + Ip.CtState] === CtState.Established &&
-      plane.ip[row + Ip.Ct] >= 0 &&
-      plane.short === 0
-    )
+    return this.enabled && plane.short === 0 && plane.goesOn(row)
   }
 
   /** The line of this packet, or -1. */

@@ -8,6 +8,8 @@ import type { Hook } from '../../packet/hooks.ts'
 import type { Manip, NatRange } from '../nat/range.ts'
 
 export const PASS = -1
+/** Of ConntrackLike.status: the connection can be found (IPS_CONFIRMED). */
+export const CONFIRMED = 8
 
 /** Connections. `node` is Ip.Ct: entry << 1 | direction. */
 export interface ConntrackLike {
@@ -17,6 +19,8 @@ export interface ConntrackLike {
   in(slot: number, nowMs: number): number
   /** Reads, all at once, what `in` will look up for these packets. */
   prefetch(slots: Int32Array, n: number): void
+  /** Of a packet that was fetched: `in`, which must come next, will find its connection, and make or end none. */
+  settled(slot: number, nowMs: number): boolean
   /** Before `in`: the packet is not tracked. */
   untrack(slot: number): void
   /** Before `in`. @param dirs 1 original, 2 reply */

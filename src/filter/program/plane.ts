@@ -2,11 +2,11 @@
 /** What every part of the filter works on: the packet memory, connections, the router around; and the packet in hand. */
 import { Drop } from '../../packet/drop.ts'
 import { Hook } from '../../packet/hooks.ts'
-import { Frag, IP_SHIFT, Ip } from '../../packet/ip.ts'
+import { CtState, Frag, IP_SHIFT, Ip } from '../../packet/ip.ts'
 import { META_SHIFT, Meta, SLOT_SIZE } from '../../packet/layout.ts'
 import type { Pool } from '../../packet/pool.ts'
 import * as tcp from '../../wire/tcp.ts'
-import { type ConntrackLike, type FilterHost, Tuple } from './host.ts'
+import { CONFIRMED, type ConntrackLike, type FilterHost, Tuple } from './host.ts'
 import { Scan } from './layout.ts'
 
 export class Plane {
@@ -39,6 +39,18 @@ export class Plane {
     this.meta = pool.meta
     this.host = host
     this.conntrack = conntrack
+  }
+
+  /**
+   * The packet is not the first of its connection: it is established, or has had no answer yet but what its translation
+   * is was chosen. The next one like it fares like it.
+   */
+  goesOn(row: number): boolean {
+    const node = this.ip[row + Ip.Ct]
+    if (node < 0) return false
+    const state = this.ip[row + Ip.CtState]
+    if (state !== CtState.New) return state === CtState.Established
+    return (this.conntrack.status(node >> 1) & CONFIRMED) !== 0
   }
 
   /** Looks at a packet anew at each hook: the router has gone on with it. */

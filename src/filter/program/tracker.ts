@@ -38,6 +38,10 @@ export class Tracker implements ConntrackLike {
     this.conntrack.prefetch(slots, n)
   }
 
+  settled(slot: number, nowMs: number): boolean {
+    return this.conntrack.settled(slot, nowMs)
+  }
+
   untrack(slot: number): void {
     this.conntrack.untrack(slot)
   }

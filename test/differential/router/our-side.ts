@@ -45,7 +45,7 @@ export class OurSide {
   private readonly world: World
   private readonly ports: MemoryPort[] = []
   private readonly conntrack = conntrackMemory(16384)
-  private readonly writer = new RouteWriter(1024)
+  readonly writer = new RouteWriter(1024)
   private readonly loaded: Partial<Record<4 | 6, { rules: RuleSet; memory: ProgramMemory }>> = {}
 
   constructor(world: World) {
@@ -145,9 +145,14 @@ export class OurSide {
 
   /** Sends one frame; what came out, by link. */
   send(link: number, frame: Uint8Array): Uint8Array[][] {
+    return this.sendAll(link, [frame])
+  }
+
+  /** Sends several at once. */
+  sendAll(link: number, frames: Uint8Array[]): Uint8Array[][] {
     // The limit for all destinations (1000 a second) is lifted too.
     Object.assign(this.router.errors, { allFilledMs: -1e9 })
-    this.ports[link].inject(frame)
+    for (const frame of frames) this.ports[link].inject(frame)
     for (let i = 0; i < 100 && this.engine.service(now()) > 0; i++);
     return this.ports.map((port) => port.sent.splice(0).map((f) => f.bytes))
   }
