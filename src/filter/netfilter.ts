@@ -19,7 +19,7 @@ import { MAX_STEPS, ORDER, Step } from './order.ts'
 import { Connections } from './program/connections.ts'
 import { FlowCache } from './program/flow-cache.ts'
 import type { ConntrackLike, FilterHost } from './program/host.ts'
-import { Head, HOOKS, TableId } from './program/layout.ts'
+import { HOOKS, TableId } from './program/layout.ts'
 import { Plane } from './program/plane.ts'
 import { Program } from './program/program.ts'
 import type { Report } from './program/report.ts'
@@ -64,6 +64,8 @@ export class Netfilter implements Hooks {
   private readonly idleAt = new Uint8Array(HOOKS).fill(1)
   /** [family][hook]: no table is asked, the connection alone. */
   private readonly bareAt = new Uint8Array(2 * HOOKS)
+  /** [family][hook]: connections are tracked, and no table but nat has rules. */
+  private readonly quietAt = new Uint8Array(2 * HOOKS)
 
   constructor({ cacheLines = CACHE_LINES, conntrack, host, ip, pool, report, seed }: NetfilterParts) {
     this.plane = new Plane(ip, pool, host, conntrack)
@@ -99,12 +101,14 @@ export class Netfilter implements Hooks {
     for (const [family, program] of [next4, next6].entries()) {
       const tracked = family === 0 ? this.tracks4 : this.tracks6
       for (const [hook, order] of ORDER.entries()) {
-        const steps = order.filter((step) => (step < Step.Conntrack ? has(program, step, hook) : tracked))
+        const steps = order.filter((step) => (step < Step.Conntrack ? program?.has(step, hook) : tracked))
         const at = (family * HOOKS + hook) * MAX_STEPS
         this.steps.fill(-1, at, at + MAX_STEPS).set(steps, at)
         this.bareAt[family * HOOKS + hook] = Number(
           steps.length > 0 && steps.every((step) => step >= Step.Conntrack),
         )
+        const quiet = tracked && steps.every((step) => step >= Step.Conntrack || program?.isEmpty(step, hook))
+        this.quietAt[family * HOOKS + hook] = Number(quiet)
         if (steps.length > 0) this.idleAt[hook] = 0
       }
     }
@@ -127,7 +131,7 @@ export class Netfilter implements Hooks {
     const row = slot << IP_SHIFT
     const base = ip[row + Ip.Family] === 4 ? 0 : HOOKS
     // Rules there may depend on what the packet before has left behind.
-    if ((this.bareAt[base + Hook.Prerouting] & this.bareAt[base + Hook.Postrouting]) === 0) return false
+    if ((this.quietAt[base + Hook.Prerouting] & this.quietAt[base + Hook.Postrouting]) === 0) return false
     if (!this.plane.conntrack.settled(slot, nowMs)) return false
     this.waitingSerial[slot] = this.serials[~ip[row + Ip.CtGuess] >> 1]
     return true
@@ -254,7 +258,7 @@ export class Netfilter implements Hooks {
     const manip = step === Step.NatDst ? Manip.Destination : Manip.Source
     if (connections.asks(slot, row, manip) || connections.shows(row, manip)) {
       const program = plane.ip[row + Ip.Family] === 4 ? this.v4 : this.v6
-      if (has(program, TableId.Nat, plane.hook)) {
+      if (program?.has(TableId.Nat, plane.hook)) {
         const verdict = this.table(TableId.Nat, slot, nowMs)
         if (verdict !== Verdict.Accept) return verdict
       }
@@ -288,9 +292,4 @@ export class Netfilter implements Hooks {
     // Also when no rule asks any more: what is there ends in its time.
     this.plane.conntrack.tick(nowMs)
   }
-}
-
-/** The rules have a chain of this table at this hook. */
-function has(program: Program | null, table: number, hook: number): boolean {
-  return program !== null && program.words[Head.Chains + table * HOOKS + hook] !== 0
 }

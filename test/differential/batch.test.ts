@@ -17,11 +17,26 @@ const FIRST_SEED = Number(process.env.TAPLOOM_DIFFER_SEED ?? 1)
 const PACKETS = 120
 const LONGEST = 16
 
+/** As iptables-save shows tables that nobody has put a rule into. */
+const EMPTY = `*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+COMMIT
+*mangle
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+COMMIT
+`
+
 /** Rules that PREROUTING and POSTROUTING have none of but nat's, and that do not look at the time or at chance. */
 function plainRules(seed: number, family: 4 | 6): string {
   const sections = randomRules(seed, family).match(/^\*(filter|nat|security)\n[\s\S]*?^COMMIT$/gm) ?? []
   const lines = sections.join('\n').split('\n')
-  return `${lines.filter((line) => !/-m (limit|hashlimit|recent)|--mode random/.test(line)).join('\n')}\n`
+  const text = `${lines.filter((line) => !/-m (limit|hashlimit|recent)|--mode random/.test(line)).join('\n')}\n`
+  return seed % 2 === 0 ? text : text + EMPTY
 }
 
 interface Told {

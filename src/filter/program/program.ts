@@ -5,7 +5,7 @@
 import type { NatRange } from '../nat/range.ts'
 import { Connlimit } from './connlimit.ts'
 import { Hashlimit } from './hashlimit.ts'
-import { Head } from './layout.ts'
+import { Head, HOOKS } from './layout.ts'
 import type { ProgramMemory } from './memory.ts'
 import { Recent } from './recent.ts'
 import { RuntimeSet } from './sets.ts'
@@ -55,6 +55,17 @@ export class Program {
     this.tcpFlags = this.words[Head.TcpFlags]
     this.tracks = this.words[Head.Tracks] !== 0
     this.state = before?.state ?? seed
+  }
+
+  /** The rules have a chain of this table at this hook. */
+  has(table: number, hook: number): boolean {
+    return this.words[Head.Chains + table * HOOKS + hook] !== 0
+  }
+
+  /** That chain has a policy and no rules. */
+  isEmpty(table: number, hook: number): boolean {
+    const at = table * HOOKS + hook
+    return this.words[Head.Chains + at] === this.words[Head.Ends + at]
   }
 
   /** 31 random bits; the same for the same seed (mulberry32, a public-domain design). */
