@@ -25,6 +25,13 @@ function missing(): string | null {
 /** What a test with real devices lacks here, or null: put it in the name of a skipped test. */
 export const lacking: string | null = missing()
 
+// Ctrl-C: nobody's afterAll is called then, but what is told at the exit still happens.
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)
+  process.once(signal, () => process.exit(code))
+
 export class NetLab {
   private readonly prefix = `tl-${process.pid}-${randomBytes(3).toString('hex')}`
   private readonly namespaces: string[] = []
