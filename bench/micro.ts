@@ -35,8 +35,8 @@ const NOW_S = NOW_MS / 1000
 interface Row {
   name: string
   nsPerOp: number
-  /** Between the quarter that is fastest and the quarter that is slowest: half of it, percent of the median. */
-  spread: number
+  /** Quartile deviation, percent of the median. */
+  deviation: number
 }
 const rows: Row[] = []
 /** Results end here, so that no measured loop is without effect. */
@@ -54,11 +54,11 @@ function measure(name: string, ops: number, call: () => number): number {
   if (failure) throw failure
   const seconds = [...bench.stats.sample].sort((a, b) => a - b)
   const quarter = (n: number): number => seconds[Math.floor(((seconds.length - 1) * n) / 4)]
-  const spread = ((quarter(3) - quarter(1)) / quarter(2)) * 50
-  const row = { name, nsPerOp: (quarter(2) * 1e9) / ops, spread }
+  const deviation = ((quarter(3) - quarter(1)) / quarter(2)) * 50
+  const row = { name, nsPerOp: (quarter(2) * 1e9) / ops, deviation }
   rows.push(row)
   process.stderr.write(
-    `${name.padEnd(58)} ${row.nsPerOp.toFixed(1).padStart(10)} ns  +-${row.spread.toFixed(1)} %\n`,
+    `${name.padEnd(58)} ${row.nsPerOp.toFixed(1).padStart(10)} ns  +-${row.deviation.toFixed(1)} %\n`,
   )
   return row.nsPerOp
 }

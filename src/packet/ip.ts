@@ -45,7 +45,7 @@ export const enum Ip {
   Hop0 = 24,
   /** 28, 29 and 31: free for the stage in hand. */
   Scratch = 28,
-  /** Where conntrack expects the packet's entry, a node as Ct; anything may be here. */
+  /** Conntrack's own: a node (as Ct) that is probably the packet's, 0 = none; ~node once it is sure (conntrack.ts, settled). */
   CtGuess = 30,
   Words = 32,
 }

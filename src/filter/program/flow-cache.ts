@@ -8,8 +8,8 @@
  *                                  .Key                  after    after     | length
  *
  * Same means: the connection and direction (so addresses, ports, protocol), its state (ESTABLISHED, or NEW once it is
- * confirmed), hook, interfaces, both marks, kind of frame (to us, broadcast ...), and the TCP flags that any rule looks at. A way on which
- * anything else was asked (plane.variable), or a target had an effect beyond marks, is not noted. The serial
+ * confirmed), hook, interfaces, both marks, kind of frame (to us, broadcast ...), and the TCP flags that any rule looks
+ * at. A way on which anything else was asked (plane.variable), or a target had an effect beyond marks, is not noted. The serial
  * tells a connection from one that had its place before; the generation changes with the rules.
  *
  * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else.

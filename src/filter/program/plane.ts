@@ -42,8 +42,8 @@ export class Plane {
   }
 
   /**
-   * The packet is not the first of its connection: it is established, or has had no answer yet but what its translation
-   * is was chosen. The next one like it fares like it.
+   * The packet is not the one that begins its connection: whether that has been answered or not, it is confirmed, and
+   * its translation is chosen. The next packet like this one fares as it does.
    */
   goesOn(row: number): boolean {
     const node = this.ip[row + Ip.Ct]
