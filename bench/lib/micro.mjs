@@ -43,7 +43,10 @@ export async function micro(quick, name = 'micro') {
  */
 export function microReport({ rows, million, lpm, router }, packetUs = null, kernelNs = null) {
   const lines = [
-    table([['', 'ns', '+-'], ...rows.map((r) => [r.name, r.nsPerOp.toFixed(1), `${r.deviation.toFixed(1)} %`])]),
+    table([
+      ['', 'ns', '+-'],
+      ...rows.map((r) => [r.name, r.nsPerOp.toFixed(1), `${r.deviation.toFixed(1)} %`]),
+    ]),
     '',
     'A million learned addresses against ten, forwarding cost:',
     '',
