@@ -53,11 +53,30 @@ export class LpmWriter {
    * @throws RangeError when the table is full; it is then as it was
    */
   add(len: number, value: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): boolean {
-    const words = this.words
     if (!(value >= 0 && value <= MAX_VALUE))
       throw new RangeError(`value ${value}: 0 to ${MAX_VALUE} expected`)
     this.take(len, addr0, addr1, addr2, addr3)
-    if (len > ROOT_BITS) return this.long.add(len, value, this.key)
+    const isNew = len > ROOT_BITS ? this.long.add(len, value, this.key) : this.addShort(len, value)
+    this.changed()
+    return isNew
+  }
+
+  /** Removes a prefix. Its value, or -1 when it was not there. */
+  remove(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
+    this.take(len, addr0, addr1, addr2, addr3)
+    const value = len > ROOT_BITS ? this.long.remove(len, this.key) : this.removeShort(len)
+    this.changed()
+    return value
+  }
+
+  /** What readers remember ends: when all they may read is written. */
+  private changed(): void {
+    Atomics.store(this.words, LpmState.Changes, (this.words[LpmState.Changes] + 2) | 0)
+  }
+
+  private addShort(len: number, value: number): boolean {
+    const { words } = this
+    const addr0 = this.key[0]
     if (len === 0) {
       const isNew = words[LpmState.Default] < 0
       if (isNew) needCount(words)
@@ -96,11 +115,9 @@ export class LpmWriter {
     return true
   }
 
-  /** Removes a prefix. Its value, or -1 when it was not there. */
-  remove(len: number, addr0: number, addr1 = 0, addr2 = 0, addr3 = 0): number {
-    const words = this.words
-    this.take(len, addr0, addr1, addr2, addr3)
-    if (len > ROOT_BITS) return this.long.remove(len, this.key)
+  private removeShort(len: number): number {
+    const { words } = this
+    const addr0 = this.key[0]
     const value = this.get(len, addr0)
     if (value < 0) return -1
     words[LpmState.Count]--

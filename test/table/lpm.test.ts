@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { Lpm, LpmState, MAX_VALUE, QUARANTINE } from '../../src/table/lpm.ts'
 import { heapUse } from '../../src/table/lpm-block.ts'
 import { prefixes } from '../../src/table/lpm-list.ts'
+import { RecentAnswers } from '../../src/table/lpm-recent.ts'
 import { LpmWriter } from '../../src/table/lpm-writer.ts'
 import { random } from '../support/frames.ts'
 
@@ -302,6 +303,78 @@ describe.each(['v4', 'v6'] as const)('%s against a list', (family) => {
     const { touchedBytes } = heapUse(pair.writer.table.words)
     for (let i = 0; i < 5 * QUARANTINE; i++) flap()
     expect(heapUse(pair.writer.table.words).touchedBytes).toBe(touchedBytes)
+  })
+})
+
+describe('what a reader remembers of the last answers', () => {
+  /** Among these, lists have become nodes; hosts lie in some of the /64s. */
+  function crowd(r: () => number): { pair: Pair; hosts: Words[] } {
+    const pair = new Pair(128, 8192)
+    for (let i = 0; i < 2000; i++) {
+      const addr: Words = [0x20010d00 | (r() & 0xff), r() & 0xf0f00000, 0, 0]
+      pair.add(addr, 25 + (r() % 40), i)
+    }
+    const hosts = Array.from(
+      { length: 300 },
+      (): Words => [0x20010d00 | (r() & 0xff), r() & 0xf0f00000, r() & 3, r() & 7],
+    )
+    return { pair, hosts }
+  }
+
+  test('ends with any change: shorter, longer, replaced, gone, the default', () => {
+    const r = random(31)
+    const { pair, hosts } = crowd(r)
+    const before = pair.writer.table.words[LpmState.Changes]
+    for (let i = 0; i < 400; i++) {
+      const addr = hosts[r() % hosts.length]
+      const len = i % 40 === 0 ? 0 : 12 + (r() % 117)
+      if (i % 3 === 2) pair.remove(addr, len)
+      else pair.add(addr, len, 10_000 + i)
+      for (const host of hosts) pair.look(host)
+    }
+    expect(pair.writer.table.words[LpmState.Changes]).toBe(before + 800)
+  })
+
+  test('is of the /64, so never where a longer prefix lies in it', () => {
+    const { pair } = crowd(random(32))
+    const net: Words = [0x20010d01, 0x10100000, 0, 0]
+    pair.add(net, 64, 1)
+    const answers = (): number[] => [0, 1, 2, 3].map((n) => pair.writer.table.lookup6(net[0], net[1], 0, n))
+    expect(answers()).toEqual([1, 1, 1, 1])
+    pair.add([net[0], net[1], 0, 2], 128, 7)
+    expect(answers()).toEqual([1, 1, 7, 1])
+    expect(answers()).toEqual([1, 1, 7, 1])
+    pair.remove([net[0], net[1], 0, 2], 128)
+    expect(answers()).toEqual([1, 1, 1, 1])
+  })
+
+  test('another address each time: right for as long as nothing is known, and again when something is', () => {
+    const { pair, hosts } = crowd(random(33))
+    for (let i = 0; i < 5000; i++) pair.look([0x20010d00 | (i & 0xff), Math.imul(i, 0x9e3779b1), 0, 0])
+    for (let i = 0; i < 20; i++) for (const host of hosts) pair.look(host)
+  })
+
+  test('is asked seldom when it seldom knows, and always again when it does', () => {
+    const recent = new RecentAnswers()
+    expect(recent.find(0, 0, 1)).toBe(-1)
+    recent.keep(0, 0, 1, -1)
+    expect(recent.answer(recent.find(0, 0, 1))).toBe(-1)
+    expect(recent.find(0, 0, 3)).toBe(-1)
+    /** Of so many look-ups, those for which it is asked; one in `hits` is answered. */
+    const asked = (lookUps: number, hits: number): number => {
+      let count = 0
+      for (let i = 1; i <= lookUps; i++) {
+        if (!recent.worthAsking()) continue
+        count++
+        recent.find(0, count % hits === 0 ? 0 : 9, 1)
+      }
+      return count
+    }
+    expect(asked(10_000, 3)).toBe(10_000)
+    expect(asked(10_000, 20)).toBeLessThan(3000)
+    expect(asked(16_000, 1e9)).toBeLessThan(1100)
+    expect(asked(16_000, 1)).toBeGreaterThan(15_900)
+    expect(asked(1000, 2)).toBe(1000)
   })
 })
 

@@ -1,0 +1,72 @@
+// HOT
+/**
+ * Answers of a longest-prefix table (lpm.ts) for the /64s that were asked for last: a line of the cache is read
+ * instead of the three to five that lie on the way through a big table. Each reader has its own; nothing is shared.
+ *
+ *     a set, one cache line     4 x [0] and [1] the /64   [2] changes the table had had   [3] the answer
+ *
+ * Any change of the table ends all that is remembered: a line holds only as long as its [2] is the table's. Who
+ * asks for another /64 each time can neither grow it nor make it slow: there is no list to walk and nothing to free,
+ * and where fewer than one question in WORTH is answered, only one in RARELY is asked.
+ */
+import { lineWords } from './line.ts'
+
+/** /64s that are remembered: 256 KiB. Pages count when they are touched. */
+const LINES_BITS = 12
+const WAYS = 4
+const WORDS = 4
+const SET = WAYS * WORDS
+/** An answer spares as much as so many questions in vain cost. */
+const WORTH = 4
+/** Questions in vain until it is believed. */
+const PATIENCE = 1024
+/** A power of two. */
+const RARELY = 16
+
+export class RecentAnswers {
+  private readonly sets = lineWords(SET << LINES_BITS)
+  /** Way of a set that goes next. */
+  private next = 0
+  /** Questions that may be in vain before fewer are asked. */
+  private credit = PATIENCE
+  private skipped = 0
+
+  worthAsking(): boolean {
+    if (this.credit > 0) return true
+    this.skipped = (this.skipped + 1) & (RARELY - 1)
+    return this.skipped === 0
+  }
+
+  /** Place of the answer, or -1. `changes` is never 0, so a set's first words match nothing. */
+  find(addr0: number, addr1: number, changes: number): number {
+    const { sets } = this
+    const first = setOf(addr0, addr1)
+    const end = first + SET
+    for (let at = first; at < end; at += WORDS) {
+      if (sets[at] !== addr0 || sets[at + 1] !== addr1 || sets[at + 2] !== changes) continue
+      if (this.credit < PATIENCE) this.credit += WORTH
+      return at
+    }
+    if (this.credit > 0) this.credit--
+    return -1
+  }
+
+  answer(at: number): number {
+    return this.sets[at + 3]
+  }
+
+  keep(addr0: number, addr1: number, changes: number, answer: number): void {
+    const { sets } = this
+    const at = setOf(addr0, addr1) + this.next
+    this.next = (this.next + WORDS) & (SET - 1)
+    sets[at] = addr0
+    sets[at + 1] = addr1
+    sets[at + 2] = changes
+    sets[at + 3] = answer
+  }
+}
+
+function setOf(addr0: number, addr1: number): number {
+  const hash = Math.imul(Math.imul(addr0, 0x9e3779b1) ^ addr1, 0x85ebca6b)
+  return (hash >>> (32 - LINES_BITS)) * SET
+}
