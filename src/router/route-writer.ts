@@ -84,14 +84,19 @@ export class RouteWriter {
 
   /** @throws Error when the tables are full */
   add(entry: RouteEntry): void {
+    const key = keyOf(entry)
+    this.insert(entry, key, this.placed.get(key))
+  }
+
+  /** @param list what is there of the key already */
+  private insert(entry: RouteEntry, key: number | string, list: Placed[] | undefined): void {
     if (entry.hops.length > MAX_PATHS) throw new RangeError(`a route has at most ${MAX_PATHS} paths`)
     this.ensure(entry.table)
-    const key = keyOf(entry)
-    const list = this.placed.get(key)
     const mine: Placed = { entry, at: -1 }
-    if (!list) this.placed.set(key, [mine])
-    else list.push(mine)
-    this.publish(key)
+    const all = list ?? [mine]
+    if (list) list.push(mine)
+    else this.placed.set(key, all)
+    this.publish(all)
   }
 
   /** Removes the routes of a prefix that `which` names. Returns how many. */
@@ -105,7 +110,7 @@ export class RouteWriter {
     if (kept.length === 0) {
       this.placed.delete(key)
       this.writer(prefix).remove(prefix.length, ...words4(prefix.address))
-    } else this.publish(key)
+    } else this.publish(kept)
     for (const p of gone) this.leave(p)
     return gone.length
   }
@@ -114,7 +119,11 @@ export class RouteWriter {
   replace(entries: RouteEntry[]): void {
     if (entries.length >= HUGE_FROM) this.expectMany()
     if (this.placed.size > 0) this.removeOthers(entries)
-    for (const e of entries) if (!this.holds(e)) this.add(e)
+    for (const e of entries) {
+      const key = keyOf(e)
+      const list = this.placed.get(key)
+      if (!list?.some((p) => same(p.entry, e))) this.insert(e, key, list)
+    }
   }
 
   private removeOthers(entries: RouteEntry[]): void {
@@ -130,10 +139,6 @@ export class RouteWriter {
       const goes = (e: RouteEntry): boolean => !stays?.some((w) => same(w, e))
       if (list.some((p) => goes(p.entry))) this.remove(list[0].entry, goes)
     }
-  }
-
-  private holds(entry: RouteEntry): boolean {
-    return this.placed.get(keyOf(entry))?.some((p) => same(p.entry, entry)) === true
   }
 
   /** A table that is looked up at random places wants huge pages; a small one is in the cache anyway. */
@@ -155,9 +160,8 @@ export class RouteWriter {
     return prefix.family === 4 ? v4 : v6
   }
 
-  /** Makes the best route of a prefix the one that is found. */
-  private publish(key: number | string): void {
-    const list = this.placed.get(key)!
+  /** Makes the best of a prefix's routes the one that is found. */
+  private publish(list: Placed[]): void {
     const best = list.reduce((a, b) => (b.entry.metric < a.entry.metric ? b : a))
     if (best.at < 0) best.at = this.place(best.entry)
     const { entry } = best
