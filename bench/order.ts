@@ -2,9 +2,9 @@
 export const SEED = 20240229
 
 /** Every number below `n` once, in disorder (xorshift32, Fisher-Yates). */
-export function shuffled(n: number): Int32Array {
+export function shuffled(n: number, seed = SEED): Int32Array {
   const order = Int32Array.from({ length: n }, (_, i) => i)
-  let x = SEED
+  let x = seed
   for (let i = n - 1; i > 0; i--) {
     x ^= x << 13
     x ^= x >>> 17

@@ -133,7 +133,9 @@ export class Netfilter implements Hooks {
     // Rules there may depend on what the packet before has left behind.
     if ((this.quietAt[base + Hook.Prerouting] & this.quietAt[base + Hook.Postrouting]) === 0) return false
     if (!this.plane.conntrack.settled(slot, nowMs)) return false
-    this.waitingSerial[slot] = this.serials[~ip[row + Ip.CtGuess] >> 1]
+    const node = ~ip[row + Ip.CtGuess]
+    this.waitingSerial[slot] = this.serials[node >> 1]
+    this.cache.fetch(Hook.Forward, node)
     return true
   }
 

@@ -98,6 +98,7 @@ export class Conntrack {
     }
     tuple.ofPacket(ip, row, 0, t)
     if (!table.has(node, t)) return false
+    this.fetched ^= table.words[e + Ent.Counters]
     ip[row + Ip.CtGuess] = ~node
     return true
   }

@@ -249,7 +249,7 @@ export class EntryTable {
       for (let at = h + 1; place !== 0 && ((place ^ h) & ~nodeMask) !== 0; at++) place = index[at & mask]
       hashes[i] = place & nodeMask
     }
-    // The first line is enough: what is counted in the second waits for nobody.
+    // The first line says whose it is; the second is read where that is sure (Conntrack.settled).
     for (let i = 0; i < n; i++) sum ^= words[(hashes[i] >> 1) << ENT_SHIFT]
     return sum
   }
