@@ -275,22 +275,23 @@ export interface RouterTimes {
   bytesPerEntry: { v4: number; v6: number }
 }
 
-export function router(measure: Measure): RouterTimes {
+const KINDS = {
+  plain: { rules: null, senders: [0, 1] },
+  stateful: { rules: rulesText(STATEFUL, false), senders: [0, 1] },
+  masqueraded: { rules: rulesText(STATEFUL, true), senders: [0] },
+}
+
+/** What a packet of a thousand established flows costs. */
+export function kind(measure: Measure, name: keyof typeof KINDS): Partial<RouterTimes> {
   const few = numbers(1000)
-  const kinds: Record<string, number> = {}
-  for (const [kind, rules, senders] of [
-    ['plain', null, [0, 1]],
-    ['stateful', rulesText(STATEFUL, false), [0, 1]],
-    ['masqueraded', rulesText(STATEFUL, true), [0]],
-  ] as const) {
-    const plane = new RoutedPlane(rules)
-    plane.introduce(few)
-    if (kind === 'masqueraded') answerMasqueraded(plane, few)
-    else plane.converse(few)
-    kinds[kind] = established(measure, `router, ${kind}: 1000 flows`, plane, [...senders])
-    plane.close()
-  }
-  return { ...kinds, ...rules(measure), ...connections(measure) } as unknown as RouterTimes
+  const { rules, senders } = KINDS[name]
+  const plane = new RoutedPlane(rules)
+  plane.introduce(few)
+  if (name === 'masqueraded') answerMasqueraded(plane, few)
+  else plane.converse(few)
+  const ns = established(measure, `router, ${name}: 1000 flows`, plane, senders)
+  plane.close()
+  return { [name]: ns }
 }
 
 /** Answers that go to the router's own address; ports are kept, as no two flows share one. */
@@ -302,7 +303,7 @@ function answerMasqueraded(plane: RoutedPlane, order: Int32Array): void {
   plane.ports[0].talk(CLIENTS, SERVERS, order)
 }
 
-function rules(measure: Measure): Partial<RouterTimes> {
+export function rules(measure: Measure): Partial<RouterTimes> {
   const few = numbers(1000)
   const planes = RULE_COUNTS.map((count) => {
     const plane = new RoutedPlane(rulesText(manyRules(count), true))
@@ -335,7 +336,7 @@ function inTurns(measures: (() => number)[]): number[] {
   return least
 }
 
-function connections(measure: Measure): Partial<RouterTimes> {
+export function connections(measure: Measure): Partial<RouterTimes> {
   // Flows do not speak in the order in which they came: their entries are read here and there, in each case.
   const few = shuffled(1000, SPOKEN)
   const all = shuffled(MILLION, SPOKEN)

@@ -1,12 +1,12 @@
 /**
  * Micro-benchmarks: what one operation of the data plane costs, in nanoseconds. No kernel, no root.
  *
- *     node bench/run.mjs --micro [--quick]       bundles this file and runs it
+ *     node bench/run.mjs --micro [--quick]       bundles this file and runs each of its PARTS
  *
  * Every function measured does a few thousand operations a call, so that calling it costs nothing.
  * The order of look-ups is random but the same in every run. "spread" means that every look-up is of
  * another station: the cost of a cache miss belongs to it. The last line written to standard output is
- * the JSON document.
+ * the JSON document of the part, or without one the names of the parts.
  */
 import Benchmark from 'benchmark'
 import type { PortSettings } from '../src/engine/command.ts'
@@ -21,7 +21,7 @@ import { Fdb } from '../src/switch/fdb.ts'
 import type { PortVlan } from '../src/switch/vlan.ts'
 import { HashTable } from '../src/table/hash.ts'
 import { lpm } from './micro-lpm.ts'
-import { router } from './micro-router.ts'
+import { connections, kind, rules } from './micro-router.ts'
 import { SEED, shuffled } from './order.ts'
 import { BROADCAST, STATION_HI, station, TrafficPort } from './traffic.ts'
 
@@ -303,14 +303,31 @@ function million(): Record<string, number> {
   return { among: among / ten, spread: spread / ten, spreadExtraNs: spread - ten }
 }
 
-headers()
-checksums()
-hashTables()
-const routes = lpm(measure)
-const routing = router(measure)
-fdbs()
-pipelines()
-const ratios = million()
-process.stdout.write(
-  `${JSON.stringify({ rows, million: ratios, lpm: routes, router: routing, witness: witness | 0 })}\n`,
-)
+/** Each in a process of its own: what ran before decides how code is compiled, and a daemon does one of these. */
+const PARTS: Record<string, () => object> = {
+  operations: () => {
+    headers()
+    checksums()
+    hashTables()
+    return {}
+  },
+  lpm: () => ({ lpm: lpm(measure) }),
+  plain: () => ({ router: kind(measure, 'plain') }),
+  stateful: () => ({ router: kind(measure, 'stateful') }),
+  masqueraded: () => ({ router: kind(measure, 'masqueraded') }),
+  rules: () => ({ router: rules(measure) }),
+  connections: () => ({ router: connections(measure) }),
+  fdb: () => {
+    fdbs()
+    return {}
+  },
+  switch: () => {
+    pipelines()
+    return {}
+  },
+  million: () => ({ million: million() }),
+}
+
+const part = process.argv.slice(2).find((word) => !word.startsWith('--'))
+const document = part === undefined ? Object.keys(PARTS) : { ...PARTS[part](), rows, witness: witness | 0 }
+process.stdout.write(`${JSON.stringify(document)}\n`)

@@ -8,7 +8,7 @@
  */
 import { fileURLToPath } from 'node:url'
 import { describe, machine } from './lib/machine.mjs'
-import { micro, microReport, packetUsOf } from './lib/micro.mjs'
+import { microParts, microReport, packetUsOf } from './lib/micro.mjs'
 import { note, output, runMain } from './lib/process.mjs'
 import { resultFile, writeJson } from './lib/results.mjs'
 import { kernelNsPerRule } from './lib/router.mjs'
@@ -86,7 +86,7 @@ await runMain(async () => {
     report.push(heading('Memory'), memoryReport(document.memory))
   }
   if (wanted.includes('--micro')) {
-    document.micro = await micro(quick)
+    document.micro = await microParts(quick)
     const packetUs = document.net ? packetUsOf(document.net) : null
     report.push(heading('Micro'), microReport(document.micro, packetUs, kernelNsPerRule(document.router)))
   }

@@ -1,4 +1,4 @@
-/** Bundles bench/micro.ts as the data plane itself is bundled, into one file, and runs it. */
+/** Bundles the micro-benchmarks as the data plane itself is bundled, each into one file, and runs them. */
 import { spawnSync } from 'node:child_process'
 import { pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
@@ -9,7 +9,7 @@ import { ROOT } from './subjects.mjs'
 const MILLION_AT_MOST = 1.1
 
 /** Bundles bench/NAME.ts; the bundle's path. */
-export async function bundle(name = 'micro') {
+export async function bundle(name) {
   const outfile = `${ROOT}bench/bin/${name}.mjs`
   await build({
     absWorkingDir: ROOT,
@@ -27,14 +27,25 @@ export async function bundle(name = 'micro') {
   return outfile
 }
 
-/** The document of one run. */
-export async function micro(quick, name = 'micro') {
-  const run = spawnSync(process.execPath, [await bundle(name), ...(quick ? ['--quick'] : [])], {
+/** The document of bench/NAME.ts, or of one part of it. */
+export async function micro(quick, name, part = []) {
+  const run = spawnSync(process.execPath, [await bundle(name), ...part, ...(quick ? ['--quick'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
   })
   if (run.status !== 0) throw new Error(`the micro-benchmarks failed (${run.status ?? run.signal})`)
   return JSON.parse(run.stdout.trim().split('\n').pop())
+}
+
+/** The documents of all parts of bench/micro.ts in one. */
+export async function microParts(quick) {
+  const whole = { rows: [] }
+  for (const part of await micro(quick, 'micro')) {
+    const { rows, witness, ...figures } = await micro(quick, 'micro', [part])
+    whole.rows.push(...rows)
+    for (const [key, some] of Object.entries(figures)) whole[key] = { ...whole[key], ...some }
+  }
+  return whole
 }
 
 /**

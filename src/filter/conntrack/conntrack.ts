@@ -50,7 +50,7 @@ export class Conntrack {
   readonly table: EntryTable
   readonly stats: Float64Array
   readonly settings: Settings
-  /** Keeps the loads of `prefetch` from being optimised away. */
+  /** Keeps the loads of `prefetch` and `settled` from being optimised away. */
   fetched = 0
   private readonly pool: Pool
   private readonly ip: Int32Array
