@@ -48,8 +48,6 @@ export class FlowCache {
   private readonly mask: number
   private readonly serials: Int32Array
   private generation = 1
-  /** Keeps the loads of `fetch` from being optimised away. */
-  private fetched = 0
 
   /** @param lines places, a power of two: a flow takes one for each direction and hook with rules */
   constructor(lines: number, serials: Int32Array) {
@@ -68,9 +66,9 @@ export class FlowCache {
     return ((node * HOOKS + hook) & this.mask) << LINE_SHIFT
   }
 
-  /** Reads the line that will be asked for, so that it is on its way before the packets of a batch need theirs. */
-  fetch(hook: number, node: number): void {
-    this.fetched ^= this.lines[this.place(hook, node)]
+  /** The first word of the line that will be asked for: who reads it early does not wait for it later. */
+  first(hook: number, node: number): number {
+    return this.lines[this.place(hook, node)]
   }
 
   private kind(plane: Plane, program: Program, slot: number, row: number): number {
