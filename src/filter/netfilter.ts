@@ -47,8 +47,6 @@ export class Netfilter implements Hooks {
   tracks4 = false
   tracks6 = false
   readonly cache: FlowCache
-  /** Keeps the loads of `prefetch` from being optimised away. */
-  fetched = 0
   private readonly plane: Plane
   private readonly walk: Walk
   private readonly connections: Connections
@@ -126,15 +124,8 @@ export class Netfilter implements Hooks {
 
   prefetch(slots: Int32Array, n: number): void {
     if (!this.tracked) return
-    const { cache, plane, serials } = this
-    plane.conntrack.prefetch(slots, n)
-    // Two more places that a connection has; read here, the misses of a batch overlap.
-    let sum = 0
-    for (let i = 0; i < n; i++) {
-      const node = plane.ip[(slots[i] << IP_SHIFT) + Ip.CtGuess]
-      sum ^= serials[node >> 1] ^ cache.first(Hook.Forward, node)
-    }
-    this.fetched = sum
+    this.plane.conntrack.prefetch(slots, n)
+    this.cache.prefetch(this.plane.ip, Hook.Forward, slots, n)
   }
 
   settled(slot: number, nowMs: number): boolean {
