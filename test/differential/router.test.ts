@@ -16,7 +16,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lacking } from '../support/netlab.ts'
 import { DIFFERENCES } from './router/differs.ts'
 import { randomPackets, randomRules } from './router/grammar.ts'
-import { KernelSide } from './router/kernel-side.ts'
+import { KernelSide, unasked } from './router/kernel-side.ts'
 import { CASES } from './router/rule-sets.ts'
 import { compareRuleSet } from './router/run.ts'
 import { world } from './router/world.ts'
@@ -25,6 +25,26 @@ import { world } from './router/world.ts'
 const SETS = Number(process.env.TAPLOOM_DIFFER_SETS ?? 150)
 const FIRST_SEED = Number(process.env.TAPLOOM_DIFFER_SEED ?? 1)
 const PACKETS = 120
+
+test("what is left out of the kernel's frames is ICMPv6, not a port that looks like its type", () => {
+  const frame = (nextHeader: number, ...behind: number[]): Uint8Array => {
+    const f = new Uint8Array(14 + 40 + 16)
+    f.set([0x86, 0xdd, 0x60], 12)
+    f[20] = nextHeader
+    f.set(behind, 54)
+    return f
+  }
+  const options = (protocol: number, first: number): Uint8Array =>
+    frame(0, protocol, 0, 1, 4, 0, 0, 0, 0, first)
+  for (const type of [133, 143]) {
+    expect(unasked(frame(58, type))).toBe(true)
+    expect(unasked(options(58, type))).toBe(true)
+    // A port that NAT drew: 0x8500 to 0x85ff, 0x8f00 to 0x8fff.
+    expect(unasked(options(17, type))).toBe(false)
+    expect(unasked(frame(17, type))).toBe(false)
+  }
+  expect(unasked(frame(58, 135))).toBe(false)
+})
 
 describe.skipIf(lacking)(`the router against the kernel's${lacking ? ` (${lacking})` : ''}`, () => {
   const standard = world()

@@ -182,9 +182,11 @@ export class KernelSide {
   }
 }
 
-/** ICMPv6 of the link itself: reports of group membership, solicitations. */
-function unasked(frame: Uint8Array): boolean {
+/** ICMPv6 of the link itself: reports of group membership, solicitations. Also behind hop-by-hop options. */
+export function unasked(frame: Uint8Array): boolean {
   if (frame[12] !== 0x86 || frame[13] !== 0xdd) return false
-  const type = frame[20] === 0 ? frame[14 + 40 + 8] : frame[20] === 58 ? frame[54] : 0
+  const options = frame[20] === 0
+  if (frame[options ? 54 : 20] !== 58) return false
+  const type = frame[options ? 54 + 8 : 54]
   return type === 143 || type === 133
 }
