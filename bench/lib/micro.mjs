@@ -27,21 +27,26 @@ export async function bundle(name) {
   return outfile
 }
 
-/** The document of bench/NAME.ts, or of one part of it. */
-export async function micro(quick, name, part = []) {
-  const run = spawnSync(process.execPath, [await bundle(name), ...part, ...(quick ? ['--quick'] : [])], {
+/** The document of bench/NAME.ts. */
+export async function micro(quick, name) {
+  return run(await bundle(name), quick)
+}
+
+function run(file, quick, part = []) {
+  const done = spawnSync(process.execPath, [file, ...part, ...(quick ? ['--quick'] : [])], {
     stdio: ['ignore', 'pipe', 'inherit'],
     encoding: 'utf8',
   })
-  if (run.status !== 0) throw new Error(`the micro-benchmarks failed (${run.status ?? run.signal})`)
-  return JSON.parse(run.stdout.trim().split('\n').pop())
+  if (done.status !== 0) throw new Error(`the micro-benchmarks failed (${done.status ?? done.signal})`)
+  return JSON.parse(done.stdout.trim().split('\n').pop())
 }
 
 /** The documents of all parts of bench/micro.ts in one. */
 export async function microParts(quick) {
+  const file = await bundle('micro')
   const whole = { rows: [] }
-  for (const part of await micro(quick, 'micro')) {
-    const { rows, witness, ...figures } = await micro(quick, 'micro', [part])
+  for (const part of run(file, quick)) {
+    const { rows, witness, ...figures } = run(file, quick, [part])
     whole.rows.push(...rows)
     for (const [key, some] of Object.entries(figures)) whole[key] = { ...whole[key], ...some }
   }

@@ -45,7 +45,10 @@ export const enum Ip {
   Hop0 = 24,
   /** 28, 29 and 31: free for the stage in hand. */
   Scratch = 28,
-  /** Conntrack's own: a node (as Ct) that is probably the packet's, 0 = none; ~node once it is sure (conntrack.ts, settled). */
+  /**
+   * A node (as Ct) that is probably the packet's, 0 = none; ~node once that is sure (conntrack.ts, settled). Written by
+   * conntrack alone; netfilter and its flow cache read ahead by it.
+   */
   CtGuess = 30,
   Words = 32,
 }

@@ -104,14 +104,15 @@ export const MAX_BLOCK = 1024
 
 export class Lpm {
   readonly words: Int32Array
-  private readonly recent: RecentAnswers
+  /** Of IPv6 only: IPv4 mostly has its answer in the root. */
+  private readonly recent: RecentAnswers | null
   /** The last search had looked at all prefixes up to /64, and there were no longer ones to ask. */
   private forAll64 = false
 
   /** @param memory from `Lpm.memory`; a table of another thread is adopted as it is */
   constructor(memory: SharedArrayBuffer) {
     this.words = new Int32Array(memory)
-    this.recent = new RecentAnswers()
+    this.recent = this.words[LpmState.Width] === 128 ? new RecentAnswers() : null
   }
 
   /**
@@ -168,7 +169,7 @@ export class Lpm {
     const root = words[ROOT + (addr0 >>> 8)]
     if (root >= 0) return this.value(root)
     // A list is read faster than it is remembered.
-    if (words[-root] !== NODE || !recent.worthAsking()) return this.walk6(addr0, addr1, addr2, addr3)
+    if (words[-root] !== NODE || !recent?.worthAsking()) return this.walk6(addr0, addr1, addr2, addr3)
     const known = recent.find(addr0, addr1, words[LpmState.Changes])
     if (known >= 0) return recent.answer(known)
     // Before what is read below, also where the processor would rather not.
