@@ -1,7 +1,7 @@
 // HOT
 /**
- * Answers of a longest-prefix table (lpm.ts) for the /64s that were asked for last: a line of the cache is read
- * instead of the three to five that lie on the way through a big table. Each reader has its own; nothing is shared.
+ * Answers of a longest-prefix table (lpm.ts) for the /64s that were asked for last: one cache line is read instead of
+ * the three to five that lie on the way through a big table. Each reader has its own; nothing is shared.
  *
  *     a set, one cache line     4 x [0] and [1] the /64   [2] changes the table had had   [3] the answer
  *
@@ -11,8 +11,8 @@
  */
 import { lineWords } from './line.ts'
 
-/** /64s that are remembered: 256 KiB. Pages count when they are touched. */
-const LINES_BITS = 12
+/** Sets: 65,536 /64s, 1 MiB. A page counts when it is touched, so with the destinations that are spoken to. */
+const SETS_BITS = 14
 const WAYS = 4
 const WORDS = 4
 const SET = WAYS * WORDS
@@ -24,7 +24,7 @@ const PATIENCE = 1024
 const RARELY = 16
 
 export class RecentAnswers {
-  private readonly sets = lineWords(SET << LINES_BITS)
+  private readonly sets = lineWords(SET << SETS_BITS)
   /** Way of a set that goes next. */
   private next = 0
   /** Questions that may be in vain before fewer are asked. */
@@ -68,5 +68,5 @@ export class RecentAnswers {
 
 function setOf(addr0: number, addr1: number): number {
   const hash = Math.imul(Math.imul(addr0, 0x9e3779b1) ^ addr1, 0x85ebca6b)
-  return (hash >>> (32 - LINES_BITS)) * SET
+  return (hash >>> (32 - SETS_BITS)) * SET
 }

@@ -40,9 +40,10 @@
  *
  * A read of a random place costs 120 to 160 ns there, page walk included, and few of them overlap: what counts is how
  * many places a look-up touches. IPv4 mostly has the root's; IPv6 three: root, node, list. Huge pages help by a
- * fifth (RouteWriter asks for them). So what has nodes remembers its last answers (lpm-recent.ts): of 8,192
- * destinations among a million routes 48-64 ns instead of 90-156, measured in turn; among 100 000, which the caches
- * hold themselves, 52-67 instead of 54-71; of so many that nothing is remembered a tenth more.
+ * fifth (RouteWriter asks for them). So an IPv6 table that is too big for the caches remembers its last answers
+ * (lpm-recent.ts) and is asked itself only for others: of 8,192 destinations 18-43 ns (best) and 21-59 (median) among
+ * a million routes, 19 and 35 among 30 000 (62 and 91 without); of so many that nothing is remembered a tenth more.
+ * Reading ahead for 64 addresses at once makes those 300 instead of 365: not worth its forty lines.
  */
 
 import { RecentAnswers } from './lpm-recent.ts'
@@ -101,18 +102,24 @@ export const NODE_BITS = 8
 export const NODE_SIZE = NODE_HEAD + (1 << NODE_BITS)
 /** Words of the largest block: a list of all 510 prefixes that can end in a node, and the room that lists get. */
 export const MAX_BLOCK = 1024
+/** Words in blocks: a smaller table is in the caches itself. */
+const REMEMBER_FROM = 1 << 16
 
 export class Lpm {
   readonly words: Int32Array
-  /** Of IPv6 only: IPv4 mostly has its answer in the root. */
-  private readonly recent: RecentAnswers | null
+  /** Once a look-up wants it. Of IPv6 only: IPv4 mostly has its answer in the root. */
+  private recent: RecentAnswers | null = null
+  private readonly rememberFrom: number
   /** The last search had looked at all prefixes up to /64, and there were no longer ones to ask. */
   private forAll64 = false
 
-  /** @param memory from `Lpm.memory`; a table of another thread is adopted as it is */
-  constructor(memory: SharedArrayBuffer) {
+  /**
+   * @param memory from `Lpm.memory`; a table of another thread is adopted as it is
+   * @param rememberFrom words in blocks, from which IPv6 answers are remembered
+   */
+  constructor(memory: SharedArrayBuffer, rememberFrom = REMEMBER_FROM) {
     this.words = new Int32Array(memory)
-    this.recent = this.words[LpmState.Width] === 128 ? new RecentAnswers() : null
+    this.rememberFrom = rememberFrom
   }
 
   /**
@@ -151,8 +158,10 @@ export class Lpm {
 
   /** Value of the longest prefix that covers an IPv6 address, in four words, or -1. */
   lookup6(addr0: number, addr1: number, addr2: number, addr3: number): number {
-    const root = this.words[ROOT + (addr0 >>> 8)]
-    return root > 0 ? (root & VALUE_MASK) - 1 : this.longer6(addr0, addr1, addr2, addr3)
+    const words = this.words
+    if (words[LpmState.Live] >= this.rememberFrom) return this.remembered(addr0, addr1, addr2, addr3)
+    const root = words[ROOT + (addr0 >>> 8)]
+    return root > 0 ? (root & VALUE_MASK) - 1 : this.walk6(addr0, addr1, addr2, addr3)
   }
 
   private longer4(addr: number): number {
@@ -164,12 +173,11 @@ export class Lpm {
     }
   }
 
-  private longer6(addr0: number, addr1: number, addr2: number, addr3: number): number {
-    const { recent, words } = this
-    const root = words[ROOT + (addr0 >>> 8)]
-    if (root >= 0) return this.value(root)
-    // A list is read faster than it is remembered.
-    if (words[-root] !== NODE || !recent?.worthAsking()) return this.walk6(addr0, addr1, addr2, addr3)
+  private remembered(addr0: number, addr1: number, addr2: number, addr3: number): number {
+    const { words } = this
+    this.recent ??= new RecentAnswers()
+    const { recent } = this
+    if (!recent.worthAsking()) return this.walk6(addr0, addr1, addr2, addr3)
     const known = recent.find(addr0, addr1, words[LpmState.Changes])
     if (known >= 0) return recent.answer(known)
     // Before what is read below, also where the processor would rather not.
