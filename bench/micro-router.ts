@@ -38,9 +38,9 @@ const ROUTER_MAC = 0x11110000
 const PEER_MAC = 0x22220000
 
 const RULE_COUNTS = [10, 10_000]
-const TURNS = 8
+const TURNS = 16
 
-type Measure = (name: string, ops: number, call: () => number) => number
+type Measure = (name: string, ops: number, call: () => number, briefly?: boolean) => number
 
 /** A rule file: `filter` are lines of its FORWARD chain. */
 export function rulesText(filter: string[], masquerade: boolean): string {
@@ -226,13 +226,20 @@ function arpReply(index: number): Uint8Array {
 const numbers = (n: number): Int32Array => Int32Array.from({ length: n }, (_, i) => i)
 
 /** ns per packet of flows that all go on; checks that every packet came out. */
-function established(measure: Measure, name: string, plane: RoutedPlane, senders: number[]): number {
+function established(
+  measure: Measure,
+  name: string,
+  plane: RoutedPlane,
+  senders: number[],
+  briefly?: boolean,
+): number {
   const rx = plane.counter(Counter.RxPackets)
   const tx = plane.counter(Counter.TxPackets)
-  const ns = measure(name, OPS, () => {
+  const call = (): number => {
     for (let i = 0; i < OPS / BATCH; i++) plane.step(senders[i % senders.length])
     return 0
-  })
+  }
+  const ns = measure(name, OPS, call, briefly)
   const lost = plane.counter(Counter.RxPackets) - rx - (plane.counter(Counter.TxPackets) - tx)
   if (lost !== 0) throw new Error(`${name}: ${lost} packets were lost: ${plane.dropped()}`)
   return ns
@@ -315,7 +322,7 @@ export function rules(measure: Measure): Partial<RouterTimes> {
   const ns = inTurns(
     planes.map((plane, i) => {
       const name = `router, ${RULE_COUNTS[i]} rules: established flows`
-      return () => established(measure, name, plane, [0])
+      return () => established(measure, name, plane, [0], true)
     }),
   )
   for (const plane of planes) plane.close()
@@ -329,8 +336,8 @@ export function rules(measure: Measure): Partial<RouterTimes> {
 }
 
 /**
- * The least of several medians of each, taken in turns: a ratio of two moments would say more about the machine, whose
- * other guests may double a time for seconds.
+ * The least of many short medians of each, taken in turns: a ratio of two moments would say more about the machine,
+ * whose other guests may double a time for seconds.
  */
 function inTurns(measures: (() => number)[]): number[] {
   const least = measures.map(() => Number.POSITIVE_INFINITY)
@@ -359,7 +366,7 @@ export function connections(measure: Measure): Partial<RouterTimes> {
   const [packet, packetAmong, packetAll] = inTurns(
     cases.map(([name, plane, order]) => () => {
       plane.converse(order)
-      return established(measure, `router, ${name}`, plane, [0, 1])
+      return established(measure, `router, ${name}`, plane, [0, 1], true)
     }),
   )
   const [find, findAmong, findAll] = inTurns(
@@ -408,5 +415,5 @@ function finds(measure: Measure, name: string, plane: RoutedPlane, order: Int32A
     }
     return sum
   }
-  return () => measure(`conntrack, ${name}`, OPS, call)
+  return () => measure(`conntrack, ${name}`, OPS, call, true)
 }

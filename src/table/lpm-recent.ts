@@ -7,8 +7,9 @@
  *
  * Any change of the table ends all that is remembered: a line holds only as long as its [2] is the table's. Who
  * asks for another /64 each time can neither grow it nor make it slow: there is no list to walk and nothing to free,
- * and where fewer than one question in WORTH is answered, only one in RARELY is asked.
+ * and where it seldom knows it is seldom asked (credit.ts).
  */
+import { Credit } from './credit.ts'
 import { lineWords } from './line.ts'
 
 /** Sets: 65,536 /64s, 1 MiB. A page counts when it is touched, so with the destinations that are spoken to. */
@@ -18,23 +19,15 @@ const WORDS = 4
 const SET = WAYS * WORDS
 /** An answer spares as much as so many questions in vain cost. */
 const WORTH = 4
-/** Questions in vain until it is believed. */
-const PATIENCE = 1024
-/** A power of two. */
-const RARELY = 16
 
 export class RecentAnswers {
   private readonly sets = lineWords(SET << SETS_BITS)
   /** Way of a set that goes next. */
   private next = 0
-  /** Questions that may be in vain before fewer are asked. */
-  private credit = PATIENCE
-  private skipped = 0
+  private readonly credit = new Credit(WORTH)
 
   worthAsking(): boolean {
-    if (this.credit > 0) return true
-    this.skipped = (this.skipped + 1) & (RARELY - 1)
-    return this.skipped === 0
+    return this.credit.ask()
   }
 
   /** Place of the answer, or -1. `changes` is never 0, so a set's first words match nothing. */
@@ -44,10 +37,10 @@ export class RecentAnswers {
     const end = first + SET
     for (let at = first; at < end; at += WORDS) {
       if (sets[at] !== addr0 || sets[at + 1] !== addr1 || sets[at + 2] !== changes) continue
-      if (this.credit < PATIENCE) this.credit += WORTH
+      this.credit.answered()
       return at
     }
-    if (this.credit > 0) this.credit--
+    this.credit.inVain()
     return -1
   }
 

@@ -252,6 +252,28 @@ test('a way with more rules than a line of the cache holds is walked, and counte
   expect(lab.filter.cache.hits).toBe(0)
 })
 
+test('more flows than it has room for leave the cache alone, and what they match is counted all the same', () => {
+  const rules = '*filter\n-A FORWARD -p udp\n-A FORWARD -m state --state NEW -j ACCEPT\nCOMMIT\n'
+  const lab = new Lab({ rules, cacheLines: 64 })
+  const { cache } = lab.filter
+  const send = (flows: number, rounds: number): void => {
+    for (let n = 0; n < rounds; n++) {
+      for (let flow = 0; flow < flows; flow++) lab.send(packet('10.0.0.2', '192.0.2.9', 1000 + flow))
+    }
+  }
+  send(1000, 5)
+  const asked = cache.hits + cache.misses
+  expect(cache.hits).toBeLessThan(100)
+  expect(asked).toBeLessThan(2000)
+  expect([lab.packets(0), lab.packets(1)]).toEqual([5000, 5000])
+  // Few of them talk: soon it is asked each time, and knows each.
+  send(10, 100)
+  const { hits } = cache
+  send(10, 100)
+  expect(cache.hits - hits).toBe(1000)
+  expect([lab.packets(0), lab.packets(1)]).toEqual([7000, 7000])
+})
+
 describe('rules are replaced', () => {
   const first = '*filter\n-A FORWARD -p udp -j ACCEPT\n-A FORWARD -p tcp -j ACCEPT\nCOMMIT\n'
   const second = '*filter\n-A FORWARD -p icmp -j ACCEPT\n-A FORWARD -p udp -j ACCEPT\nCOMMIT\n'

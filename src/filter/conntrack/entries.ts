@@ -159,8 +159,11 @@ export class Entries {
   expireAt(entry: number, atMs: number): void {
     const { due, words } = this.table
     const at = atMs | 0
-    words[(entry << ENT_SHIFT) + Ent.ExpiresMs] = at
-    if (((due[entry] - at) | 0) > 0) due[entry] = at || 1
+    const place = (entry << ENT_SHIFT) + Ent.ExpiresMs
+    const before = words[place]
+    words[place] = at
+    // `due` is never later than what was here: who lives on need not read it.
+    if (((at - before) | 0) < 0 && ((due[entry] - at) | 0) > 0) due[entry] = at || 1
   }
 
   /** A flow that seems over need not wait for long. */

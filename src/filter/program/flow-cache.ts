@@ -12,9 +12,11 @@
  * at. A way on which anything else was asked (plane.variable), or a target had an effect beyond marks, is not noted. The serial
  * tells a connection from one that had its place before; the generation changes with the rules.
  *
- * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else.
+ * A cache, not a table: one line per place, a new one takes it. Losing a line costs a walk, nothing else. Where so many
+ * flows talk that a line is lost before it is asked for again, it is left alone but for a try (table/credit.ts).
  */
 import { CtState, IP_SHIFT, Ip } from '../../packet/ip.ts'
+import { Credit } from '../../table/credit.ts'
 import { lineWords } from '../../table/line.ts'
 import { HOOKS, Scan } from './layout.ts'
 import { flagsOf, type Plane } from './plane.ts'
@@ -34,6 +36,8 @@ const enum Line {
   Generation = 9,
   Path = 10,
 }
+/** A line that is found spares as much as so many questions in vain cost. */
+const WORTH = 16
 const LINE_SHIFT = 5
 const LENGTH_SHIFT = 8
 const TCP = 6
@@ -48,6 +52,7 @@ export class FlowCache {
   private readonly mask: number
   private readonly serials: Int32Array
   private generation = 1
+  private readonly credit = new Credit(WORTH)
   /** Keeps the loads of `prefetch` from being optimised away. */
   fetched = 0
 
@@ -75,9 +80,9 @@ export class FlowCache {
   prefetch(ip: Int32Array, hook: number, slots: Int32Array, n: number): void {
     const { lines, serials } = this
     let sum = 0
-    for (let i = 0; i < n; i++) {
-      const node = ip[(slots[i] << IP_SHIFT) + Ip.CtGuess]
-      sum ^= serials[node >> 1] ^ lines[this.place(hook, node)]
+    for (let i = 0; i < n; i++) sum ^= serials[ip[(slots[i] << IP_SHIFT) + Ip.CtGuess] >> 1]
+    if (this.credit.good) {
+      for (let i = 0; i < n; i++) sum ^= lines[this.place(hook, ip[(slots[i] << IP_SHIFT) + Ip.CtGuess])]
     }
     this.fetched = sum
   }
@@ -90,9 +95,9 @@ export class FlowCache {
     return plane.hook | packet | (ip[row + Ip.CtState] === CtState.New ? NEW : 0)
   }
 
-  /** True when packets like this one may be noted at all. */
+  /** True when this packet is worth looking for, and may be noted at all. */
   covers(plane: Plane, row: number): boolean {
-    return this.enabled && plane.short === 0 && plane.goesOn(row)
+    return this.enabled && plane.short === 0 && plane.goesOn(row) && this.credit.ask()
   }
 
   /** The line of this packet, or -1. */
@@ -111,8 +116,10 @@ export class FlowCache {
       lines[at + Line.CtMark] === plane.conntrack.mark(node >> 1)
     ) {
       this.hits++
+      this.credit.answered()
       return at
     }
+    this.credit.inVain()
     this.misses++
     return -1
   }
