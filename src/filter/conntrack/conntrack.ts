@@ -25,6 +25,7 @@ import * as l4 from '../../wire/l4.ts'
 import { flags, TcpFlag } from '../../wire/tcp.ts'
 import { datagram, isQuery, ofTheLink } from './datagram.ts'
 import { Entries } from './entries.ts'
+import { MOST_GUESSED } from './guess.ts'
 import { type ConntrackMemory, Dir, ENT_SHIFT, Ent, Header, Stat, Status, V6 } from './layout.ts'
 import { type ConntrackOptions, type Settings, settingsOf } from './options.ts'
 import { errorFits, soundTransport } from './sound.ts'
@@ -36,8 +37,6 @@ import { T } from './tuple.ts'
 export const PASS = -1
 /** Segments that may end a connection, or begin another in its place. */
 const ENDS = TcpFlag.Fin | TcpFlag.Syn | TcpFlag.Rst
-/** Packets of a batch that `prefetch` looks at. */
-const MOST_PREFETCHED = 256
 
 export interface ConntrackHost {
   readonly pool: Pool
@@ -55,7 +54,7 @@ export class Conntrack {
   private readonly pool: Pool
   private readonly ip: Int32Array
   private readonly t = new Int32Array(T.Words)
-  private readonly hashes = new Int32Array(MOST_PREFETCHED)
+  private readonly hashes = new Int32Array(MOST_GUESSED)
 
   constructor(host: ConntrackHost, memory: ConntrackMemory, options: ConntrackOptions = {}) {
     this.pool = host.pool
@@ -276,7 +275,7 @@ export class Conntrack {
    */
   prefetch(slots: Int32Array, n: number): void {
     const { hashes, ip, t, table } = this
-    const most = n < MOST_PREFETCHED ? n : MOST_PREFETCHED
+    const most = n < MOST_GUESSED ? n : MOST_GUESSED
     for (let i = 0; i < most; i++) {
       tuple.ofPacket(ip, slots[i] << IP_SHIFT, 0, t)
       hashes[i] = table.hash(t)

@@ -13,6 +13,7 @@
  *
  * A confirmed entry is in the index twice, an unconfirmed one not at all: nobody finds it.
  */
+import { Guesses } from './guess.ts'
 import {
   type ConntrackMemory,
   Dir,
@@ -44,6 +45,7 @@ export class EntryTable {
   private readonly k2: number
   private readonly k3: number
   private readonly k4: number
+  private readonly guesses: Guesses
   private readonly scratch = new Int32Array(T.Words)
 
   /** @param memory new, or that of a worker before */
@@ -60,6 +62,7 @@ export class EntryTable {
     let nodes = 4
     while (nodes < 2 * memory.due.length) nodes *= 2
     this.nodeMask = nodes - 1
+    this.guesses = new Guesses(this.index, this.nodeMask)
     const k = memory.header.subarray(Header.Seeds, Header.Words)
     this.seeds = k
     this.k0 = k[0]
@@ -213,7 +216,9 @@ export class EntryTable {
   private remove(node: number): void {
     const { index, mask, nodeMask, scratch } = this
     this.load(node, scratch)
-    let hole = this.hash(scratch) & mask
+    const h = this.hash(scratch)
+    this.guesses.forget(h, node)
+    let hole = h & mask
     while ((index[hole] & nodeMask) !== node) {
       if (index[hole] === 0) return
       hole = (hole + 1) & mask
@@ -235,20 +240,10 @@ export class EntryTable {
     return place === 0 ? -1 : place & this.nodeMask
   }
 
-  /**
-   * Turns `n` hashes into the nodes that most likely are theirs (the tag is that of the hash; 0 = none), and reads
-   * their entries. Three short loops, so that the processor has many of their loads on the way at once.
-   */
+  /** Turns `n` hashes into the nodes that most likely are theirs (guess.ts), and reads their entries. */
   guess(hashes: Int32Array, n: number): number {
-    const { index, mask, nodeMask, words } = this
-    let sum = 0
-    for (let i = 0; i < n; i++) sum ^= index[hashes[i] & mask]
-    for (let i = 0; i < n; i++) {
-      const h = hashes[i]
-      let place = index[h & mask]
-      for (let at = h + 1; place !== 0 && ((place ^ h) & ~nodeMask) !== 0; at++) place = index[at & mask]
-      hashes[i] = place & nodeMask
-    }
+    const { words } = this
+    let sum = this.guesses.guess(hashes, n)
     // The first line says whose it is; the second is read where that is sure (Conntrack.settled).
     for (let i = 0; i < n; i++) sum ^= words[(hashes[i] >> 1) << ENT_SHIFT]
     return sum

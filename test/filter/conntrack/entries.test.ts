@@ -115,7 +115,7 @@ describe('the table against a Map', () => {
     const tuples = Array.from({ length: 1000 }, (_, i) => udpTuple(i, 7, (i << 16) | 53, 17))
     const entries = tuples.slice(0, 900).map((t) => add(table, t))
     const guesses = Int32Array.from(tuples, (t) => table.hash(t))
-    table.guess(guesses, guesses.length)
+    for (let i = 0; i < 1000; i += 250) table.guess(guesses.subarray(i, i + 250), 250)
     const confirm = (entry: number): void => {
       table.words[(entry << ENT_SHIFT) + Ent.Status] |= Status.Confirmed
     }
@@ -138,6 +138,42 @@ describe('the table against a Map', () => {
     expect(table.guessed(guesses[5], tuples[5])).toBe(false)
     for (const anything of [-1, 0, 1, 1 << 30, 0x7fffffff, -(2 ** 31)]) {
       expect(table.guessed(anything, tuples[3])).toBe(false)
+    }
+  })
+
+  test('a batch is told the same of connections that go on, and nothing old of those that went', () => {
+    const table = new EntryTable(conntrackMemory(1000, SEED))
+    const tuples = Array.from({ length: 100 }, (_, i) => udpTuple(i, 7, (i << 16) | 53, 17))
+    const entries = tuples.map((t) => add(table, t))
+    const guess = (): Int32Array => {
+      const guesses = Int32Array.from(tuples, (t) => table.hash(t))
+      table.guess(guesses, guesses.length)
+      return guesses
+    }
+    const nodes = (): Int32Array => Int32Array.from(entries, (entry) => entry << 1)
+    for (let i = 0; i < 3; i++) expect(guess()).toEqual(nodes())
+    // The same tuple, another entry.
+    table.unlink(entries[5])
+    table.unlink(entries[6])
+    for (const entry of [entries[5], entries[6]]) table.release(entry)
+    entries[5] = add(table, tuples[5])
+    entries[6] = add(table, tuples[6])
+    expect(guess()).toEqual(nodes())
+    table.unlink(entries[7])
+    entries[7] = 0
+    expect(guess()).toEqual(nodes())
+    // More of them than are remembered: the index is asked.
+    const many = new EntryTable(conntrackMemory(60_000, SEED))
+    const all = Array.from({ length: 50_000 }, (_, i) => udpTuple(i, 9, (i << 16) | 53, 17))
+    const made = all.map((t) => add(many, t) << 1)
+    for (let round = 0; round < 8; round++) {
+      let right = 0
+      for (let i = 0; i < all.length; i += 250) {
+        const guesses = Int32Array.from(all.slice(i, i + 250), (t) => many.hash(t))
+        many.guess(guesses, 250)
+        for (let j = 0; j < 250; j++) if (guesses[j] === made[i + j]) right++
+      }
+      expect(right).toBeGreaterThan(49_500)
     }
   })
 
