@@ -230,7 +230,7 @@ describe.skipIf(lacking)(`the daemon${lacking ? ` (skipped: ${lacking})` : ''}`,
       expect(lines(daemon, 'reload refused')[0]).toContain('mtu: found 67')
       expect(await lab.ping(a, '10.8.0.4', 2)).toBe(2)
 
-      const gone = new Promise((resolve) => ping.once('exit', resolve))
+      const gone = new Promise((resolve) => ping.once('close', resolve))
       ping.kill('SIGINT')
       await gone
       const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(said) ?? []

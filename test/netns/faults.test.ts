@@ -20,16 +20,19 @@ async function open(ports: Record<string, object>): Promise<Fabric> {
 }
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Pings every 2 ms in the background; answers lost are known at the end. */
-function steadyPing(from: string, address: string): { lost: () => Promise<number> } {
+/** Pings every 2 ms in the background, from the first answer on; answers lost are known at the end. */
+async function steadyPing(from: string, address: string): Promise<{ lost: () => Promise<number> }> {
   const child = lab.start(from, 'ping', '-n', '-i', '0.002', address)
   let out = ''
   child.stdout?.on('data', (d) => {
     out += d
   })
+  // Ended before it has begun, it says nothing.
+  await expect.poll(() => out, { timeout: 10_000 }).toContain('bytes from')
   return {
     async lost() {
-      const ended = new Promise((resolve) => child.once('exit', resolve))
+      // Not 'exit': the last lines may still be on their way then.
+      const ended = new Promise((resolve) => child.once('close', resolve))
       child.kill('SIGINT')
       await ended
       const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(out) ?? []
@@ -45,7 +48,7 @@ describe.skipIf(lacking)(`while traffic flows${lacking ? ` (skipped: ${lacking})
     const fabric = await open({ a: tap(a, 1), b: tap(b, 2), c: tap(c, 3) })
     const down = new Promise<{ port: string; reason: string }>((resolve) => fabric.once('port-down', resolve))
     const flood = lab.start(a, 'ping', '-n', '-f', '10.9.0.3')
-    const others = steadyPing(a, '10.9.0.2')
+    const others = await steadyPing(a, '10.9.0.2')
     await sleep(300)
     lab.remove(c)
     const event = await down
@@ -96,7 +99,7 @@ describe.skipIf(lacking)(`while traffic flows${lacking ? ` (skipped: ${lacking})
     // A MAC of its own each time would be found only when the neighbour entry of before is given up.
     const again = { tap: { ...tap(c, 3).tap, mac: '02:00:00:00:00:03' } }
     const fabric = await open(ports)
-    const others = steadyPing(a, '10.9.0.2')
+    const others = await steadyPing(a, '10.9.0.2')
     for (let i = 0; i < 5; i++) {
       await fabric.apply(checkConfigObject({ switches: { lan: { ports: { ...ports, c: again } } } }))
       expect(await lab.ping(a, '10.9.0.3', 1)).toBe(1)
